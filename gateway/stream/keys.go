@@ -1,0 +1,33 @@
+package stream
+
+import "strconv"
+
+// Keys names the Redis keys of one installation; the zero value uses [DefaultPrefix]. The braces are Redis Cluster
+// hash tags: all keys of a partition live on one node of Redis.
+type Keys struct{ Prefix string }
+
+func (k Keys) prefix() string {
+	if k.Prefix == "" {
+		return DefaultPrefix
+	}
+	return k.Prefix
+}
+
+// Meta is the hash that fixes version and partition count.
+func (k Keys) Meta() string { return k.prefix() + ":meta" }
+
+// In is the stream of partition p from gateway to backend.
+func (k Keys) In(p int) string { return k.partition(p) + ":in" }
+
+// Out is the stream of partition p from backend to everyone on its channels.
+func (k Keys) Out(p int) string { return k.partition(p) + ":out" }
+
+// Seen marks the publication id of user as processed in partition p.
+func (k Keys) Seen(p int, user, id string) string {
+	return k.partition(p) + ":seen:" + strconv.Itoa(len(user)) + ":" + user + ":" + id
+}
+
+// Node is the stream of answers to the connections of one node.
+func (k Keys) Node(node string) string { return k.prefix() + ":node:{" + node + "}" }
+
+func (k Keys) partition(p int) string { return k.prefix() + ":{" + strconv.Itoa(p) + "}" }
