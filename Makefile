@@ -1,0 +1,82 @@
+# `make` builds, `make run` starts the whole system on this machine, `make test` checks everything; `make help` lists the rest.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := build
+MAKEFLAGS += --warn-undefined-variables --no-builtin-rules --no-print-directory
+
+GO       ?= go
+FUZZTIME ?= 20s
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+# make run
+REDIS    ?=
+GATEWAYS ?= 1
+BACKENDS ?= 1
+RUNARGS  ?=
+
+# make proof
+PROOFARGS ?=
+
+# Built from source with the Go of this machine, so that it understands the language version in go.mod.
+LINT_VERSION := v2.15.0
+LINT         := .tmp/bin/golangci-lint-$(LINT_VERSION)
+
+.PHONY: help
+help: ## Say what can be made
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@echo
+	@echo "  make run REDIS=redis://HOST:PORT/0 GATEWAYS=3 BACKENDS=2 RUNARGS='--gateway-port 8100'"
+	@echo "  make fuzz FUZZTIME=5m"
+
+.PHONY: build
+build: ## Build bin/gateway, bin/backend, bin/loadtest and bin/local
+	@$(GO) build -buildvcs=false -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ \
+		./gateway/cmd/gateway ./backend/cmd/backend ./loadtest/cmd/loadtest ./deploy/local
+
+.PHONY: run
+run: build ## Start Redis, gateways and backends on this machine; Ctrl-C stops them
+	@exec bin/local --gateways $(GATEWAYS) --backends $(BACKENDS) $(if $(REDIS),--redis '$(REDIS)') $(RUNARGS)
+
+.PHONY: test
+test: setup build lint unit race ## Everything that must be green: fetches its tools, lint, all tests, short fuzzing
+	@$(MAKE) fuzz FUZZTIME=5s
+
+.PHONY: setup
+setup: ## Install what the tests need and this machine lacks
+	@scripts/setup
+
+.PHONY: unit
+unit: ## Run every test
+	$(GO) test ./...
+
+.PHONY: race
+race: ## Run every short test under the race detector
+	$(GO) test -race -short ./...
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME
+	@scripts/fuzz $(FUZZTIME)
+
+.PHONY: lint
+lint: $(LINT) ## Check with go vet and golangci-lint
+	$(GO) vet ./...
+	$(LINT) run
+
+.PHONY: fmt
+fmt: $(LINT) ## Format all Go files
+	$(LINT) fmt
+
+.PHONY: proof
+proof: build ## Prove the promise: 15,000 connections, p99 under 50 ms, nothing lost
+	$(GO) run ./loadtest/cmd/proof $(PROOFARGS)
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin .tmp
+
+$(LINT):
+	@echo "building golangci-lint $(LINT_VERSION), once (some minutes)"
+	@mkdir -p .tmp/bin
+	GOFLAGS= GOBIN='$(CURDIR)/.tmp/bin' $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+	mv .tmp/bin/golangci-lint $@
