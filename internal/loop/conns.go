@@ -1,0 +1,202 @@
+package loop
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	watchRead  = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff
+	watchWrite = watchRead | unix.EPOLLOUT
+)
+
+// add puts fd into the loop's epoll instance.
+func (l *Loop) add(fd int32, events uint32, gen uint32) bool {
+	ev := unix.EpollEvent{Events: events, Fd: fd, Pad: int32(gen)}
+	return epollCtl(l.ep, unix.EPOLL_CTL_ADD, fd, &ev) == 0
+}
+
+// watch turns the watch for "writable" on or off. Being edge-triggered, it also makes epoll look again.
+func (l *Loop) watch(fd int32, r *record, writable bool) {
+	if writable == (r.flags&flagWriting != 0) || r.state == stateDead {
+		return
+	}
+	r.flags ^= flagWriting
+	ev := unix.EpollEvent{Events: watchRead, Fd: fd, Pad: int32(r.gen)}
+	if writable {
+		ev.Events = watchWrite
+	}
+	epollCtl(l.ep, unix.EPOLL_CTL_MOD, fd, &ev)
+}
+
+// enter gives fd, just made, a record.
+func (l *Loop) enter(fd int32, s state, events uint32) Conn {
+	r := l.conns.At(fd)
+	gen := r.gen + 1
+	if gen == 0 {
+		gen = 1
+	}
+	*r = record{gen: gen, state: s, heard: l.wheel.tick}
+	l.open++
+	c := Conn{FD: fd, Gen: gen}
+	if !l.add(fd, events, gen) {
+		l.Close(c, ReasonRefused)
+	}
+	return c
+}
+
+func (l *Loop) acceptBurst() {
+	for range acceptTurn {
+		fd, errno := accept4(l.listenFD)
+		switch errno {
+		case 0:
+		case unix.EMFILE, unix.ENFILE:
+			// Level-triggered: the listener stays readable and would spin. It is heard again when a connection ends.
+			l.cfg.Logger.Warn("out of descriptors: not accepting until a connection ends", "connections", l.open)
+			epollCtl(l.ep, unix.EPOLL_CTL_DEL, int32(l.listenFD), nil)
+			l.deaf = true
+			return
+		case unix.EAGAIN:
+			return
+		default: // the peer went away meanwhile, or EINTR
+			continue
+		}
+		if l.open >= l.cfg.MaxConns {
+			l.counts.Refused++
+			closeFD(fd)
+			continue
+		}
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+		if l.cfg.SendBuffer > 0 {
+			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, l.cfg.SendBuffer/2) // the kernel doubles it
+		}
+		c := l.enter(fd, stateOpen, watchRead)
+		l.counts.Accepted++
+		l.current = c
+		l.handler.Open(c)
+	}
+}
+
+// Dial begins to connect to remote, from local when that is valid. The answer is Handler.Open or Closed.
+func (l *Loop) Dial(local, remote netip.AddrPort) (Conn, error) {
+	family := unix.AF_INET
+	if remote.Addr().Is6() {
+		family = unix.AF_INET6
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return Conn{}, os.NewSyscallError("socket", err)
+	}
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	if local.IsValid() {
+		// The port is chosen at connect, so that it only has to be free towards remote.
+		_ = unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
+		if err := unix.Bind(fd, sockaddr(local)); err != nil {
+			closeFD(int32(fd))
+			return Conn{}, fmt.Errorf("bind to %s: %w", local, err)
+		}
+	}
+	if err := unix.Connect(fd, sockaddr(remote)); err != nil && err != unix.EINPROGRESS {
+		closeFD(int32(fd))
+		return Conn{}, fmt.Errorf("connect to %s: %w", remote, err)
+	}
+	return l.enter(int32(fd), stateDialing, watchWrite), nil
+}
+
+func (l *Loop) connected(c Conn, r *record) {
+	if code, err := unix.GetsockoptInt(int(c.FD), unix.SOL_SOCKET, unix.SO_ERROR); err != nil || code != 0 {
+		l.Close(c, ReasonRefused)
+		return
+	}
+	r.state = stateOpen
+	r.flags |= flagWriting
+	l.watch(c.FD, r, false)
+	l.handler.Open(c)
+}
+
+func sockaddr(a netip.AddrPort) unix.Sockaddr {
+	if a.Addr().Is4() || a.Addr().Is4In6() {
+		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().Unmap().As4()}
+	}
+	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
+}
+
+// Peer is the other end's address; it is not kept, but asked of the kernel.
+func (l *Loop) Peer(c Conn) netip.AddrPort {
+	sa, err := unix.Getpeername(int(c.FD))
+	if err != nil || l.record(c) == nil {
+		return netip.AddrPort{}
+	}
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
+	}
+	return netip.AddrPort{}
+}
+
+// Close ends c at the end of this turn; what is unsent is lost. From now on c takes nothing and hears nothing but
+// Handler.Closed.
+func (l *Loop) Close(c Conn, why Reason) {
+	r := l.record(c)
+	if r == nil || r.state == stateDead {
+		return
+	}
+	r.state = stateDead
+	r.why = why
+	l.dead = append(l.dead, c)
+}
+
+// CloseAfterFlush ends c when all that is unsent has gone out and the peer has closed too, at the latest after 5
+// seconds. Nothing more is taken, and what the peer still sends is thrown away: closing with unread bytes would reset the
+// connection and could cost the peer our last words.
+func (l *Loop) CloseAfterFlush(c Conn) {
+	r := l.record(c)
+	if r == nil || r.state != stateOpen {
+		return
+	}
+	r.state = stateClosing
+	r.flags &^= flagPaused
+	l.Arm(c, lingerClose)
+	l.shutWhenSent(c, r)
+	l.again(c, r)
+}
+
+func (l *Loop) shutWhenSent(c Conn, r *record) {
+	if r.state == stateClosing && r.out == 0 && r.flags&flagShut == 0 {
+		r.flags |= flagShut
+		_ = unix.Shutdown(int(c.FD), unix.SHUT_WR)
+	}
+}
+
+// bury closes what died in this turn. Only here does a descriptor become free, so within a turn it never changes hands.
+func (l *Loop) bury() {
+	for i := 0; i < len(l.dead); i++ { // a handler may close more meanwhile
+		c := l.dead[i]
+		r := l.conns.At(c.FD)
+		if r.gen != c.Gen || r.state != stateDead { // buried before a panic
+			continue
+		}
+		l.unlink(r)
+		if r.tail != 0 {
+			l.tails.drop(r.tail)
+		}
+		if r.out != 0 {
+			l.closeOutbox(r)
+		}
+		why := r.why
+		*r = record{gen: r.gen}
+		l.open--
+		closeFD(c.FD)
+		if l.deaf && l.listenFD >= 0 {
+			l.deaf = !l.add(int32(l.listenFD), unix.EPOLLIN, 0)
+		}
+		l.current = c
+		l.handler.Closed(c, why)
+	}
+	l.dead = l.dead[:0]
+}

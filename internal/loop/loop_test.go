@@ -1,0 +1,461 @@
+package loop
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// echo answers what it hears; its hooks replace that.
+type echo struct {
+	l      *Loop
+	onOpen func(Conn)
+	onData func(Conn, []byte) int
+	onTime func(Conn)
+	onTurn func() bool
+	closed chan Reason
+	opened atomic.Int64
+}
+
+func (e *echo) Open(c Conn) {
+	e.opened.Add(1)
+	if e.onOpen != nil {
+		e.onOpen(c)
+	}
+}
+
+func (e *echo) Data(c Conn, b []byte) int {
+	if e.onData != nil {
+		return e.onData(c, b)
+	}
+	e.l.SendCopy(c, b)
+	return len(b)
+}
+
+func (e *echo) Timer(c Conn) {
+	if e.onTime != nil {
+		e.onTime(c)
+	}
+}
+
+func (e *echo) Turn() bool { return e.onTurn != nil && e.onTurn() }
+
+func (e *echo) Closed(_ Conn, why Reason) {
+	select {
+	case e.closed <- why:
+	default:
+	}
+}
+
+func newTestLoop(t *testing.T, cfg Config, h *echo) *Loop {
+	t.Helper()
+	if cfg.Listen == "" {
+		cfg.Listen = "127.0.0.1:0"
+	}
+	l, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.l = l
+	h.closed = make(chan Reason, 64)
+	if err := l.Start(h); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Stop)
+	return l
+}
+
+func dialTest(t *testing.T, l *Loop) *net.TCPConn {
+	t.Helper()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	return c.(*net.TCPConn)
+}
+
+func wantRead(t *testing.T, r io.Reader, want []byte) {
+	t.Helper()
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(r, got); err != nil {
+		t.Fatalf("read: %v", err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Fatalf("read %.80q, want %.80q", got, want)
+	}
+}
+
+func wantClosed(t *testing.T, h *echo, want Reason) {
+	t.Helper()
+	select {
+	case got := <-h.closed:
+		if got != want {
+			t.Fatalf("closed for reason %d, want %d", got, want)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatalf("not closed, want reason %d", want)
+	}
+}
+
+func onLoop(l *Loop, f func()) {
+	done := make(chan struct{})
+	l.Post(func() { defer close(done); f() })
+	<-done
+}
+
+func TestEchoAndPeerClose(t *testing.T) {
+	for _, linger := range []time.Duration{0, 10 * time.Millisecond} {
+		t.Run(linger.String(), func(t *testing.T) {
+			h := &echo{}
+			l := newTestLoop(t, Config{Linger: linger}, h)
+			c := dialTest(t, l)
+			for i := range 100 {
+				msg := fmt.Appendf(nil, "hello %d", i)
+				if _, err := c.Write(msg); err != nil {
+					t.Fatal(err)
+				}
+				wantRead(t, c, msg)
+			}
+			_ = c.Close()
+			wantClosed(t, h, ReasonPeer)
+			onLoop(l, l.publish)
+			if got := l.Stats(); got.Accepted != 1 {
+				t.Fatalf("accepted %d", got.Accepted)
+			}
+		})
+	}
+}
+
+// A frame of any size must reach the handler whole once, however it is cut, with nothing lost behind it.
+func TestDataKeepsWhatIsNotConsumed(t *testing.T) {
+	const size = 200_000
+	var got bytes.Buffer
+	done := make(chan struct{})
+	h := &echo{}
+	h.onData = func(_ Conn, b []byte) int {
+		if len(b) < size {
+			return 0
+		}
+		got.Write(b[:size])
+		if got.Len() == 3*size {
+			close(done)
+		}
+		return size
+	}
+	l := newTestLoop(t, Config{}, h)
+	c := dialTest(t, l)
+	want := make([]byte, 3*size)
+	for i := range want {
+		want[i] = byte(i * 7 >> 3)
+	}
+	for b := want; len(b) > 0; {
+		n := min(len(b), 1+len(b)%30_011)
+		if _, err := c.Write(b[:n]); err != nil {
+			t.Fatal(err)
+		}
+		b = b[n:]
+	}
+	<-done
+	if !bytes.Equal(got.Bytes(), want) {
+		t.Fatal("the bytes changed on the way")
+	}
+	onLoop(l, func() {
+		if l.tails.bytes != 0 {
+			t.Errorf("%d bytes of tails are still held", l.tails.bytes)
+		}
+	})
+}
+
+func TestUnreadIsBounded(t *testing.T) {
+	h := &echo{onData: func(Conn, []byte) int { return 0 }}
+	l := newTestLoop(t, Config{MaxUnread: 1000}, h)
+	c := dialTest(t, l)
+	_, _ = c.Write(make([]byte, 1001))
+	wantClosed(t, h, ReasonUnread)
+}
+
+func TestSlowReaderGetsEverythingInOrder(t *testing.T) {
+	const frames, size = 400, 10_000
+	h := &echo{}
+	results := map[Result]int{}
+	h.onData = func(c Conn, b []byte) int {
+		for i := range frames {
+			frame := bytes.Repeat([]byte{byte(i)}, size)
+			results[h.l.Send(c, frame)]++
+		}
+		return len(b)
+	}
+	l := newTestLoop(t, Config{OutboxBytes: frames * size}, h)
+	c := dialTest(t, l)
+	_, _ = c.Write([]byte("go"))
+	for i := range frames {
+		wantRead(t, c, bytes.Repeat([]byte{byte(i)}, size))
+	}
+	onLoop(l, func() {
+		if results[Queued] == 0 || results[Full] != 0 {
+			t.Errorf("results %v: nothing was queued, or something refused", results)
+		}
+		if used := l.cfg.Budget.Used(); used != 0 {
+			t.Errorf("budget still holds %d bytes", used)
+		}
+	})
+}
+
+func TestOutboxBoundAndDropUnsent(t *testing.T) {
+	h := &echo{}
+	full := make(chan Conn, 1)
+	h.onData = func(c Conn, b []byte) int {
+		for i := 0; ; i++ {
+			if h.l.SendCopy(c, bytes.Repeat([]byte{byte(i % 251)}, 1000)) == Full {
+				full <- c
+				return len(b)
+			}
+		}
+	}
+	l := newTestLoop(t, Config{OutboxBytes: 50_000, SendBuffer: 16 << 10}, h)
+	c := dialTest(t, l)
+	_ = c.SetReadBuffer(4096)
+	_, _ = c.Write([]byte("go"))
+	id := <-full
+	onLoop(l, func() {
+		if n := l.Unsent(id); n < 40_000 || n > 50_000 {
+			t.Errorf("%d bytes unsent at the bound of 50000", n)
+		}
+		if n := l.DropUnsent(id); n < 40_000 {
+			t.Errorf("dropped %d bytes", n)
+		}
+		l.SendCopy(id, []byte("end"))
+		l.CloseAfterFlush(id)
+	})
+	all, err := io.ReadAll(c)
+	if err != nil || len(all)%1000 != 3 || !bytes.HasSuffix(all, []byte("end")) {
+		t.Fatalf("the stream was cut within a frame: %d bytes, %v", len(all), err)
+	}
+	_ = c.Close()
+	wantClosed(t, h, ReasonLinger)
+	if used := l.cfg.Budget.Used(); used != 0 {
+		t.Fatalf("budget still holds %d bytes", used)
+	}
+}
+
+func TestPauseStopsReadingAndResumeLosesNothing(t *testing.T) {
+	h := &echo{}
+	var id atomic.Pointer[Conn]
+	paused := true
+	h.onData = func(c Conn, b []byte) int {
+		id.Store(&c)
+		if paused {
+			h.l.Pause(c)
+			return 1 // the rest waits unread
+		}
+		h.l.SendCopy(c, b)
+		return len(b)
+	}
+	l := newTestLoop(t, Config{}, h)
+	c := dialTest(t, l)
+	_, _ = c.Write([]byte("?abc"))
+	for id.Load() == nil {
+		runtime.Gosched()
+	}
+	_, _ = c.Write([]byte("def"))
+	onLoop(l, func() { paused = false; l.Resume(*id.Load()) })
+	wantRead(t, c, []byte("abcdef"))
+}
+
+func TestPanicCostsOneConnection(t *testing.T) {
+	h := &echo{}
+	h.onData = func(c Conn, b []byte) int {
+		if b[0] == '!' {
+			panic("test")
+		}
+		h.l.SendCopy(c, b)
+		return len(b)
+	}
+	l := newTestLoop(t, Config{}, h)
+	good, bad := dialTest(t, l), dialTest(t, l)
+	_, _ = bad.Write([]byte("!"))
+	wantClosed(t, h, ReasonPanic)
+	_, _ = good.Write([]byte("still there"))
+	wantRead(t, good, []byte("still there"))
+}
+
+func TestTimerFiresInItsSecond(t *testing.T) {
+	h := &echo{}
+	fired := make(chan uint32, 3)
+	h.onOpen = func(c Conn) { h.l.Arm(c, 1) }
+	h.onTime = func(c Conn) {
+		fired <- h.l.Tick()
+		h.l.Arm(c, 1)
+	}
+	l := newTestLoop(t, Config{}, h)
+	dialTest(t, l)
+	first, second := <-fired, <-fired
+	if second != first+1 {
+		t.Fatalf("armed for one second: fired at ticks %d and %d", first, second)
+	}
+}
+
+// The wheel against a naive model: each timer fires once, at its second, whatever is armed and disarmed meanwhile.
+func TestWheelAgainstModel(t *testing.T) {
+	l, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.release()
+	due := map[int32]uint32{}
+	h := &echo{l: l}
+	h.onTime = func(c Conn) {
+		if due[c.FD] != l.Tick() {
+			t.Fatalf("fd %d fired at %d, due %d", c.FD, l.Tick(), due[c.FD])
+		}
+		delete(due, c.FD)
+	}
+	l.handler = h
+	const base, n = 100, 300
+	for fd := int32(base); fd < base+n; fd++ {
+		*l.conns.At(fd) = record{gen: 1, state: stateOpen}
+	}
+	seed := uint32(1)
+	random := func(n uint32) uint32 { seed = seed*1664525 + 1013904223; return seed >> 8 % n }
+	for range 500 {
+		for range 20 {
+			fd := int32(base + random(n))
+			secs := random(200)
+			l.Arm(Conn{FD: fd, Gen: 1}, int(secs))
+			delete(due, fd)
+			if secs > 0 {
+				due[fd] = l.Tick() + secs
+			}
+		}
+		l.wheel.tick++
+		l.fire(uint8(l.wheel.tick % wheelSlots))
+		for fd, at := range due {
+			if at <= l.Tick() {
+				t.Fatalf("fd %d was due at %d, now %d", fd, at, l.Tick())
+			}
+		}
+	}
+}
+
+func TestDialAndRefused(t *testing.T) {
+	h := &echo{}
+	l := newTestLoop(t, Config{}, h)
+	remote := netip.MustParseAddrPort(l.Addr().String())
+	onLoop(l, func() {
+		if _, err := l.Dial(netip.MustParseAddrPort("127.0.0.9:0"), remote); err != nil {
+			t.Error(err)
+		}
+	})
+	for h.opened.Load() != 2 { // both ends
+		runtime.Gosched()
+	}
+	dead, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := netip.MustParseAddrPort(dead.Addr().String())
+	_ = dead.Close()
+	onLoop(l, func() { _, _ = l.Dial(netip.AddrPort{}, gone) })
+	wantClosed(t, h, ReasonRefused)
+}
+
+func TestWakeAtIsPrecise(t *testing.T) {
+	h := &echo{}
+	var due atomic.Int64
+	late := make(chan int64, 1)
+	h.onTurn = func() bool {
+		if d := due.Load(); d != 0 && h.l.Now() >= d {
+			due.Store(0)
+			late <- h.l.Now() - d
+		}
+		return false
+	}
+	l := newTestLoop(t, Config{}, h)
+	onLoop(l, func() {
+		at := l.Clock() + 30_000_000
+		due.Store(at)
+		l.WakeAt(at)
+	})
+	if d := <-late; d > int64(500*time.Millisecond) {
+		t.Fatalf("woken %v late", time.Duration(d))
+	}
+}
+
+func TestGroupSharesOnePort(t *testing.T) {
+	loops, err := NewGroup(2, Config{Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	handlers := []*echo{{}, {}}
+	for i, l := range loops {
+		handlers[i].l, handlers[i].closed = l, make(chan Reason, 1000)
+		if err := l.Start(handlers[i]); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(l.Stop)
+	}
+	for i := range 200 {
+		c := dialTest(t, loops[0])
+		_, _ = c.Write([]byte{byte(i)})
+		wantRead(t, c, []byte{byte(i)})
+	}
+	a, b := handlers[0].opened.Load(), handlers[1].opened.Load()
+	if a == 0 || b == 0 || a+b != 200 {
+		t.Fatalf("the kernel gave the loops %d and %d of 200 connections", a, b)
+	}
+	if _, err := New(Config{Listen: loops[0].Addr().String()}); err == nil {
+		t.Fatal("a stranger could bind the same port")
+	}
+}
+
+func TestStopEndsEverything(t *testing.T) {
+	before := runtime.NumGoroutine()
+	h := &echo{closed: make(chan Reason, 8)}
+	l, err := New(Config{Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.l = l
+	if err := l.Start(h); err != nil {
+		t.Fatal(err)
+	}
+	c := dialTest(t, l)
+	_, _ = c.Write([]byte("x"))
+	wantRead(t, c, []byte("x"))
+	l.Stop()
+	wantClosed(t, h, ReasonStopped)
+	if _, err := c.Read(make([]byte, 1)); err == nil {
+		t.Fatal("the connection is still open")
+	}
+	if l.Post(func() {}) {
+		t.Fatal("a stopped loop took a function")
+	}
+	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before+1; { // netpoll keeps its poller
+		if time.Now().After(end) {
+			t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), before)
+		}
+		runtime.Gosched()
+	}
+}
+
+func TestEchoDoesNotAllocate(t *testing.T) {
+	h := &echo{}
+	l := newTestLoop(t, Config{}, h)
+	c := dialTest(t, l)
+	msg, buf := []byte("hello"), make([]byte, 5)
+	n := testing.AllocsPerRun(2000, func() {
+		_, _ = c.Write(msg)
+		_, _ = io.ReadFull(c, buf)
+	})
+	if n != 0 {
+		t.Fatalf("%v allocations per echo", n)
+	}
+}

@@ -1,0 +1,187 @@
+package loop
+
+import (
+	"golang.org/x/sys/unix"
+)
+
+// outbox holds what a connection's socket did not take, by reference to frames that other connections may share.
+// Bound: Config.OutboxBytes and Config.Budget; policy: Send says Full; metric: Stats.Unsent.
+type outbox struct {
+	queue [][]byte
+	begun bool // part of the first one has been sent: dropping it would break the stream
+	bytes int
+}
+
+type outboxes struct {
+	boxes []*outbox // by index; 0 is never used
+	free  []int32
+}
+
+func (o *outboxes) open() int32 {
+	if n := len(o.free); n > 0 {
+		i := o.free[n-1]
+		o.free = o.free[:n-1]
+		return i
+	}
+	if len(o.boxes) == 0 {
+		o.boxes = append(o.boxes, nil)
+	}
+	o.boxes = append(o.boxes, new(outbox))
+	return int32(len(o.boxes) - 1)
+}
+
+// Send sends b, or as much as the socket takes, and keeps a reference to the rest: b must not be changed afterwards. An
+// outbox that is empty takes any b; otherwise nothing is taken beyond the bound.
+func (l *Loop) Send(c Conn, b []byte) Result { return l.send(c, b, false) }
+
+// SendCopy is Send for a buffer that will be used again: what must wait is copied.
+func (l *Loop) SendCopy(c Conn, b []byte) Result { return l.send(c, b, true) }
+
+func (l *Loop) send(c Conn, b []byte, shared bool) Result {
+	r := l.conns.At(c.FD)
+	if r.gen != c.Gen || r.state != stateOpen {
+		return Gone
+	}
+	if r.out != 0 {
+		return l.queue(c.FD, r, b, false, shared)
+	}
+	l.counts.Sends++
+	n, errno := send(c.FD, b)
+	switch {
+	case errno == 0 && n == len(b):
+		l.counts.BytesOut += uint64(n)
+		return Sent
+	case errno == 0:
+		l.counts.BytesOut += uint64(n)
+		return l.queue(c.FD, r, b[n:], true, shared)
+	case errno == unix.EAGAIN || errno == unix.EINTR || errno == unix.ENOBUFS:
+		return l.queue(c.FD, r, b, false, shared)
+	}
+	l.Close(c, ReasonPeer)
+	return Gone
+}
+
+func (l *Loop) queue(fd int32, r *record, b []byte, begun, shared bool) Result {
+	first := r.out == 0
+	if !l.cfg.Budget.take(len(b)) {
+		if !begun {
+			return Full
+		}
+		l.cfg.Budget.used.Add(int64(len(b))) // the rest of a frame is taken over any bound
+	}
+	if first {
+		r.out = l.outs.open()
+	}
+	o := l.outs.boxes[r.out]
+	if !first && o.bytes+len(b) > l.cfg.OutboxBytes {
+		l.cfg.Budget.give(len(b))
+		return Full
+	}
+	if shared {
+		b = append([]byte(nil), b...)
+	}
+	o.queue = append(o.queue, b)
+	o.bytes += len(b)
+	if first {
+		o.begun = begun
+		l.watch(fd, r, true)
+	}
+	return Queued
+}
+
+// Unsent is how many bytes wait in the outbox of c.
+func (l *Loop) Unsent(c Conn) int {
+	r := l.record(c)
+	if r == nil || r.out == 0 {
+		return 0
+	}
+	return l.outs.boxes[r.out].bytes
+}
+
+// DropUnsent takes back what has not begun to be sent and returns how many bytes that were. The stream stays whole:
+// a buffer of which a part has gone out stays.
+func (l *Loop) DropUnsent(c Conn) int {
+	r := l.record(c)
+	if r == nil || r.out == 0 {
+		return 0
+	}
+	o := l.outs.boxes[r.out]
+	keep := 0
+	if o.begun {
+		keep = 1
+	}
+	dropped := 0
+	for _, b := range o.queue[keep:] {
+		dropped += len(b)
+	}
+	clear(o.queue[keep:])
+	o.queue = o.queue[:keep]
+	o.bytes -= dropped
+	l.cfg.Budget.give(dropped)
+	if keep == 0 {
+		l.closeOutbox(r)
+		l.watch(c.FD, r, false)
+	}
+	return dropped
+}
+
+const maxVector = 64
+
+// flush sends what waits, and reports whether nothing is left.
+func (l *Loop) flush(c Conn, r *record) bool {
+	o := l.outs.boxes[r.out]
+	for len(o.queue) > 0 {
+		iov := l.vector[:0]
+		for _, b := range o.queue[:min(len(o.queue), maxVector)] {
+			v := unix.Iovec{Base: &b[0]}
+			v.SetLen(len(b))
+			iov = append(iov, v)
+		}
+		l.counts.Sends++
+		n, errno := sendVector(c.FD, iov)
+		if errno == unix.EINTR {
+			continue
+		}
+		if errno != 0 {
+			if errno != unix.EAGAIN && errno != unix.ENOBUFS {
+				l.Close(c, ReasonPeer)
+			}
+			return false
+		}
+		l.counts.BytesOut += uint64(n)
+		o.sent(n)
+		l.cfg.Budget.give(n)
+	}
+	l.closeOutbox(r)
+	return true
+}
+
+// sent takes n bytes off the front.
+func (o *outbox) sent(n int) {
+	o.bytes -= n
+	done := 0
+	for n > 0 && n >= len(o.queue[done]) {
+		n -= len(o.queue[done])
+		o.queue[done] = nil
+		done++
+		o.begun = false
+	}
+	if n > 0 {
+		o.queue[done] = o.queue[done][n:]
+		o.begun = true
+	}
+	o.queue = append(o.queue[:0], o.queue[done:]...)
+}
+
+// closeOutbox gives the outbox back. Its queue is kept for the next user unless it has grown large.
+func (l *Loop) closeOutbox(r *record) {
+	o := l.outs.boxes[r.out]
+	l.cfg.Budget.give(o.bytes)
+	clear(o.queue)
+	o.queue, o.bytes, o.begun = o.queue[:0], 0, false
+	if cap(o.queue) > maxVector {
+		o.queue = nil
+	}
+	l.outs.free = append(l.outs.free, r.out)
+	r.out = 0
+}

@@ -1,0 +1,77 @@
+package loop
+
+// record is all that a loop keeps of an idle connection. It holds no pointer: the collector never looks at it.
+type record struct {
+	gen   uint32
+	state state
+	flags uint8
+	slot  uint8  // of the wheel, while timed
+	timed bool   // linked into the wheel
+	why   Reason // once dead
+	prev  int32  // descriptors in the wheel's list
+	next  int32  //
+	due   uint32 // tick of the timer
+	heard uint32 // tick at which the last byte came
+	tail  int32  // unread bytes, index in Loop.tails; 0: none
+	out   int32  // unsent bytes, index in Loop.outboxes; 0: none
+}
+
+type state uint8
+
+const (
+	stateFree    state = iota
+	stateDialing       // connect is under way
+	stateOpen
+	stateClosing // nothing more is read or taken; what is unsent still goes out
+	stateDead    // closed at the end of this turn
+)
+
+const (
+	flagPaused  uint8 = 1 << iota // the handler does not want to read
+	flagReady                     // queued in Loop.ready
+	flagWriting                   // EPOLLOUT is armed
+	flagShut                      // our side of the TCP connection is shut
+	flagHangup                    // the peer has shut its side; to be seen after the last byte is read
+)
+
+// record of c, or nil when that connection is gone.
+func (l *Loop) record(c Conn) *record {
+	r := l.conns.At(c.FD)
+	if r.gen != c.Gen || r.state == stateFree {
+		return nil
+	}
+	return r
+}
+
+// Alive reports whether c is open for reading and sending.
+func (l *Loop) Alive(c Conn) bool {
+	r := l.record(c)
+	return r != nil && r.state == stateOpen
+}
+
+// Conn names the connection that has descriptor fd now; its Gen is 0 when there is none.
+func (l *Loop) Conn(fd int32) Conn {
+	r := l.conns.At(fd)
+	if r.state == stateFree {
+		return Conn{FD: fd}
+	}
+	return Conn{FD: fd, Gen: r.gen}
+}
+
+// Quiet is for how many seconds c has not sent a byte.
+func (l *Loop) Quiet(c Conn) int {
+	r := l.record(c)
+	if r == nil {
+		return 0
+	}
+	return int(l.wheel.tick - r.heard)
+}
+
+// Unread is how many bytes of c wait for more of their frame.
+func (l *Loop) Unread(c Conn) int {
+	r := l.record(c)
+	if r == nil || r.tail == 0 {
+		return 0
+	}
+	return len(l.tails.bufs[r.tail])
+}

@@ -1,0 +1,64 @@
+package loop
+
+import "sync/atomic"
+
+// counts are the loop's own; they are copied for others once a second and whenever the loop is idle.
+type counts struct {
+	Accepted, Refused, Panics       uint64
+	Reads, Sends, BytesIn, BytesOut uint64
+	Turns                           uint64
+}
+
+// Stats is a copy of a loop's numbers, at most a second old.
+type Stats struct {
+	Conns    int    // open now
+	Accepted uint64 // since start
+	Refused  uint64 // closed at once, being over MaxConns
+	Panics   uint64 // of the handler
+	Reads    uint64 // system calls
+	Sends    uint64 // system calls
+	BytesIn  uint64
+	BytesOut uint64
+	Turns    uint64
+	Unsent   int64 // bytes in the outboxes of all loops that share the budget
+	Unread   int64 // bytes in buffers for incomplete frames
+	Inbox    int   // posted functions that wait
+}
+
+type published struct {
+	conns, unread                                           atomic.Int64
+	accepted, refused, panics, reads, sends, in, out, turns atomic.Uint64
+}
+
+func (l *Loop) publish() {
+	s, c := &l.stats, &l.counts
+	s.conns.Store(int64(l.open))
+	s.unread.Store(int64(l.tails.bytes))
+	s.accepted.Store(c.Accepted)
+	s.refused.Store(c.Refused)
+	s.panics.Store(c.Panics)
+	s.reads.Store(c.Reads)
+	s.sends.Store(c.Sends)
+	s.in.Store(c.BytesIn)
+	s.out.Store(c.BytesOut)
+	s.turns.Store(c.Turns)
+}
+
+// Stats may be called from any goroutine.
+func (l *Loop) Stats() Stats {
+	s := &l.stats
+	return Stats{
+		Conns:    int(s.conns.Load()),
+		Accepted: s.accepted.Load(),
+		Refused:  s.refused.Load(),
+		Panics:   s.panics.Load(),
+		Reads:    s.reads.Load(),
+		Sends:    s.sends.Load(),
+		BytesIn:  s.in.Load(),
+		BytesOut: s.out.Load(),
+		Turns:    s.turns.Load(),
+		Unsent:   l.cfg.Budget.Used(),
+		Unread:   s.unread.Load(),
+		Inbox:    l.inbox.len(),
+	}
+}

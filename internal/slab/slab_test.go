@@ -1,0 +1,24 @@
+package slab
+
+import "testing"
+
+func TestAtKeepsRecordsInPlace(t *testing.T) {
+	var s Slab[int]
+	first := s.At(3)
+	*first = 7
+	*s.At(5000) = 9
+	if *s.At(3) != 7 || s.At(3) != first {
+		t.Fatalf("record 3 moved or changed: %d", *s.At(3))
+	}
+	if *s.At(5000) != 9 || *s.At(4999) != 0 {
+		t.Fatal("a record was lost, or a new one is not zero")
+	}
+}
+
+func TestAtDoesNotAllocateTwice(t *testing.T) {
+	var s Slab[int]
+	s.At(100)
+	if n := testing.AllocsPerRun(100, func() { *s.At(100)++ }); n != 0 {
+		t.Fatalf("%v allocations for a record that exists", n)
+	}
+}
