@@ -1,0 +1,81 @@
+// Program local runs the whole system on one machine: what `make run` starts.
+//
+//	local ─┬─ Redis      embedded (miniredis, in memory), unless --redis names a real one
+//	       ├─ backend-1  bin/backend   127.0.0.1:8000
+//	       └─ gateway-1  bin/gateway   127.0.0.1:8080, admin 127.0.0.1:9090
+//
+// It starts what was asked for, waits until each part says that it is ready, starts again what died, and stops
+// gateways, backends and Redis in this order. Its children die with it, however it ends. It is for one machine and
+// for trying things: it keeps nothing on disk and is no way to run a service.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+)
+
+func main() {
+	cfg, err := parseFlags(os.Args[1:], os.Stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return
+	case err != nil:
+		fmt.Fprintf(os.Stderr, "local: %v\n", err)
+		os.Exit(2)
+	}
+	ctx, kill := stopSignals()
+	if err := run(ctx, kill, cfg, os.Stdout); err != nil {
+		fmt.Fprintf(os.Stderr, "local: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+// stopSignals gives two contexts: the first ends with the first SIGINT, SIGTERM or SIGHUP (stop in order), the other
+// with the second (kill).
+func stopSignals() (stop, kill context.Context) {
+	stop, cancelStop := context.WithCancel(context.Background())
+	kill, cancelKill := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		<-signals
+		cancelStop()
+		<-signals
+		cancelKill()
+	}()
+	return stop, kill
+}
+
+func parseFlags(args []string, stderr io.Writer) (config, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return config{}, err
+	}
+	cfg := config{timing: defaultTiming}
+	f := flag.NewFlagSet("local", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.StringVar(&cfg.bin, "bin", filepath.Dir(exe), "`directory` of the programs gateway and backend")
+	f.IntVar(&cfg.gateways, "gateways", 1, "how many gateways to start")
+	f.IntVar(&cfg.backends, "backends", 1, "how many backends to start")
+	f.StringVar(&cfg.redis, "redis", "", "use the Redis at this `URL` (redis://host:port/db) instead of an embedded one")
+	f.StringVar(&cfg.host, "host", "127.0.0.1", "`address` on which the gateways take clients; everything else stays on loopback")
+	f.StringVar(&cfg.gatewayConfig, "config", "", "configuration `file` of the gateways")
+	f.IntVar(&cfg.gatewayPort, "gateway-port", 8080, "port of the first gateway; the next ones follow")
+	f.IntVar(&cfg.adminPort, "admin-port", 9090, "admin port of the first gateway; the next ones follow")
+	f.IntVar(&cfg.backendPort, "backend-port", 8000, "port of the first backend; the next ones follow")
+	f.IntVar(&cfg.redisPort, "redis-port", 6379, "port of the embedded Redis; the next free one when it is taken")
+	if err := f.Parse(args); err != nil {
+		return config{}, err
+	}
+	if f.NArg() > 0 {
+		return config{}, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	return cfg, cfg.validate()
+}

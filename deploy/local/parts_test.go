@@ -1,0 +1,103 @@
+package main
+
+import (
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+)
+
+func TestRestarts(t *testing.T) {
+	r := restarts{timing: timing{firstWait: 100 * time.Millisecond, lastWait: 300 * time.Millisecond, young: 10 * time.Second, deaths: 5}}
+	young, old := time.Second, 10*time.Second
+	for i, step := range []struct {
+		age  time.Duration
+		wait time.Duration // 0: gives up
+	}{
+		{young, 100 * time.Millisecond},
+		{young, 200 * time.Millisecond},
+		{young, 300 * time.Millisecond},
+		{old, 100 * time.Millisecond}, // a long life is forgiven everything before it
+		{young, 200 * time.Millisecond},
+		{young, 300 * time.Millisecond},
+		{young, 300 * time.Millisecond},
+		{young, 300 * time.Millisecond},
+		{young, 0},
+	} {
+		wait, ok := r.died(step.age)
+		if wait != step.wait || ok != (step.wait > 0) {
+			t.Errorf("step %d: waits %v, %v; want %v", i, wait, ok, step.wait)
+		}
+	}
+}
+
+func TestChildLog(t *testing.T) {
+	var out strings.Builder
+	l := childLog{console: &console{w: &out, width: 9}, name: "backend-1"}
+	for _, s := range []string{"one\ntw", "o\r\n", "\nthree"} {
+		l.Write([]byte(s))
+	}
+	l.flush()
+	if want := "backend-1 | one\nbackend-1 | two\nbackend-1 | \nbackend-1 | three\n"; out.String() != want {
+		t.Errorf("console got %q, want %q", out.String(), want)
+	}
+
+	l.console = &console{w: io.Discard}
+	for range tailLines {
+		io.WriteString(&l, "more\n")
+	}
+	l.Write(make([]byte, maxLogLine))
+	l.Write([]byte("last\n"))
+	if tail := l.last(); !strings.HasSuffix(tail, "\n    last") || strings.Count(tail, "\n") != tailLines-1 {
+		t.Errorf("tail is %d lines, ending in %q", strings.Count(tail, "\n")+1, tail[len(tail)-10:])
+	}
+}
+
+func TestParseFlags(t *testing.T) {
+	cfg, err := parseFlags([]string{"--gateways", "3", "--backends", "0", "--redis", "redis://db:6379/2"}, io.Discard)
+	if err != nil || cfg.gateways != 3 || cfg.backends != 0 || cfg.redis != "redis://db:6379/2" {
+		t.Errorf("got %+v, %v", cfg, err)
+	}
+	_, err = parseFlags([]string{"--gateways", "0", "--redis", "db:6379", "--admin-port", "70000"}, io.Discard)
+	wantError(t, err, "--gateways 0: at least 1", "--redis db:6379: want redis://", "--admin-port 70000")
+	_, err = parseFlags([]string{"--gateways=2", "up"}, io.Discard)
+	wantError(t, err, `unexpected argument "up"`)
+}
+
+func TestRedisTakesTheNextFreePort(t *testing.T) {
+	port := freePorts(t, 2)
+	taken, err := net.Listen("tcp", hostPort(loopback, port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	r, err := startRedis(t.Context(), port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.stop()
+	if want := "redis://" + hostPort(loopback, port+1) + "/0"; r.url() != want {
+		t.Errorf("redis is at %s, want %s", r.url(), want)
+	}
+}
+
+func TestRedisKeysExpire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := embeddedRedis{server: miniredis.NewMiniRedis()}
+		db := r.server.DB(0)
+		db.Set("short", "x")
+		db.SetTTL("short", 2500*time.Millisecond)
+		go r.expire(t.Context())
+		wait := func(d time.Duration) { <-time.After(d); synctest.Wait() }
+		if wait(2 * time.Second); !db.Exists("short") {
+			t.Error("expired too early")
+		}
+		if wait(time.Second); db.Exists("short") {
+			t.Error("did not expire")
+		}
+	})
+}
