@@ -1,0 +1,25 @@
+package wsio
+
+import (
+	"bytes"
+	"errors"
+	"net/http"
+	"strconv"
+)
+
+// Response is the HTTP response for a handshake that failed: a *Refusal's own status, else 400. The connection closes
+// behind it.
+func Response(err error) []byte {
+	status, header := http.StatusBadRequest, http.Header(nil)
+	var r *Refusal
+	if errors.As(err, &r) {
+		status, header = r.Status, r.Header
+	}
+	body := err.Error() + "\n"
+	var b bytes.Buffer
+	b.WriteString("HTTP/1.1 " + strconv.Itoa(status) + " " + http.StatusText(status) + "\r\n")
+	b.WriteString("Connection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n")
+	_ = header.Write(&b)
+	b.WriteString("\r\n" + body)
+	return b.Bytes()
+}
