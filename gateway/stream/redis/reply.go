@@ -7,17 +7,11 @@ import (
 	"github.com/millracehq/millrace/gateway/stream"
 )
 
-// Entry is one stream entry as Redis keeps it: its ID and its fields and values in their order, one after the other.
-type Entry struct {
-	ID     stream.ID
-	Fields []string
-}
-
-// Entries are what one stream answered.
-type Entries struct {
-	Key     string
-	Entries []Entry
-}
+// Entry and Entries are the contract's; here for brevity.
+type (
+	Entry   = stream.Entry
+	Entries = stream.Entries
+)
 
 var errReply = errors.New("redis answered in an unexpected shape")
 
