@@ -1,0 +1,252 @@
+package hub
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/millracehq/millrace/gateway/stream"
+)
+
+// fakeConns records what each connection got.
+type fakeConns struct {
+	got    map[int32][]string
+	pushes int
+}
+
+func (f *fakeConns) Push(fd int32, b []byte) {
+	f.pushes++
+	f.got[fd] = append(f.got[fd], strings.Fields(string(b))...)
+}
+func (f *fakeConns) PushCopy(fd int32, b []byte) { f.Push(fd, bytes.Clone(b)) }
+func (f *fakeConns) Find(session string) (int32, bool) {
+	var fd int32
+	_, err := fmt.Sscanf(session, "s%d", &fd)
+	return fd, err == nil
+}
+
+func newTestHub() (*Hub, *fakeConns) {
+	f := &fakeConns{got: map[int32][]string{}}
+	return New(f, 4), f
+}
+
+func publication(channel, word, skip string) Publication {
+	return Publication{Channel: channel, Frame: []byte(word + " "), Skip: skip}
+}
+
+func TestOnePushPerConnectionAndSweep(t *testing.T) {
+	h, f := newTestHub()
+	for fd := int32(10); fd < 13; fd++ {
+		for _, ch := range []string{"a", "b", "c"} {
+			h.Subscribe(fd, []byte(ch), 0)
+		}
+	}
+	h.Take(&Batch{Publications: []Publication{publication("a", "a1", ""), publication("b", "b1", "s11"), publication("a", "a2", ""), publication("z", "z1", "")}})
+	h.Take(&Batch{Publications: []Publication{publication("b", "b2", "")}, Cursors: []Cursor{{Partition: 2, ID: stream.ID{MS: 7}}}})
+	for h.Step(2) {
+	}
+	if f.pushes != 3 {
+		t.Errorf("%d pushes for 3 connections", f.pushes)
+	}
+	for fd, want := range map[int32]int{10: 4, 11: 3, 12: 4} {
+		if len(f.got[fd]) != want {
+			t.Errorf("connection %d got %v", fd, f.got[fd])
+		}
+	}
+	if h.Position(2) != (stream.ID{MS: 7}) {
+		t.Errorf("position %v", h.Position(2))
+	}
+}
+
+// A subscription made while a batch waits gets it; one made while its sweep is under way does not.
+func TestSubscribeDuringASweep(t *testing.T) {
+	h, f := newTestHub()
+	h.Subscribe(10, []byte("a"), 0)
+	h.Subscribe(11, []byte("a"), 0)
+	h.Take(&Batch{Publications: []Publication{publication("a", "a1", "")}})
+	h.Subscribe(12, []byte("a"), 0)
+	h.Step(1)
+	h.Subscribe(13, []byte("a"), 0)
+	h.Unsubscribe(11, []byte("a"))
+	for h.Step(1) {
+	}
+	if len(f.got[10]) != 1 || len(f.got[11]) != 0 || len(f.got[12]) != 1 || len(f.got[13]) != 0 {
+		t.Fatalf("got %v", f.got)
+	}
+}
+
+type key struct {
+	fd, life int32
+	channel  string
+}
+
+// The hub against a naive model under random subscriptions, publications, ends and steps of any size: per connection
+// and channel everything arrives once and in order; one that left in a sweep may miss the rest of that sweep only.
+func TestAgainstModel(t *testing.T) {
+	for seed := range uint64(60) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		h, f := newTestHub()
+		subs := map[key]bool{}
+		want, got := map[key][]string{}, map[key][]string{}
+		ended := map[key]bool{}
+		life := map[int32]int32{}
+		var waiting []Publication
+		next := 0
+		step := func(limit int) bool {
+			if len(h.sweep.touched) == 0 && len(h.queue) > 0 { // a sweep begins now
+				for _, p := range waiting {
+					for k := range subs {
+						if k.channel == p.Channel && p.Skip != fmt.Sprintf("s%d", k.fd) {
+							want[k] = append(want[k], strings.TrimSpace(string(p.Frame)))
+						}
+					}
+				}
+				waiting = nil
+			}
+			more := h.Step(limit)
+			for fd, words := range f.got {
+				for _, w := range words {
+					ch, _, _ := strings.Cut(w, "-")
+					k := key{fd, life[fd], ch}
+					got[k] = append(got[k], w)
+				}
+				delete(f.got, fd)
+			}
+			return more
+		}
+		for range 400 {
+			fd := int32(10 + rng.IntN(8))
+			ch := string(rune('a' + rng.IntN(4)))
+			k := key{fd, life[fd], ch}
+			switch rng.IntN(10) {
+			case 0, 1, 2:
+				if h.Subscribe(fd, []byte(ch), int(ch[0])%4) == subs[k] {
+					t.Fatalf("seed %d: subscribing twice", seed)
+				}
+				if !subs[k] && ended[k] { // a new life, so that the two are told apart
+					for other := range subs {
+						if other.fd == fd {
+							ended[other] = true
+							delete(subs, other)
+						}
+					}
+					h.Remove(fd)
+					life[fd]++
+					continue
+				}
+				subs[k] = true
+			case 3:
+				if h.Unsubscribe(fd, []byte(ch)) != subs[k] {
+					t.Fatalf("seed %d: unsubscribing", seed)
+				}
+				if subs[k] {
+					ended[k] = true
+				}
+				delete(subs, k)
+			case 4:
+				h.Remove(fd)
+				for other := range subs {
+					if other.fd == fd {
+						ended[other] = true
+						delete(subs, other)
+					}
+				}
+				life[fd]++
+			case 5, 6, 7:
+				b := &Batch{}
+				for range 1 + rng.IntN(4) {
+					next++
+					p := publication(string(rune('a'+rng.IntN(4))), "", "")
+					p.Frame = fmt.Appendf(nil, "%s-%d ", p.Channel, next)
+					if rng.IntN(5) == 0 {
+						p.Skip = fmt.Sprintf("s%d", 10+rng.IntN(8))
+					}
+					b.Publications = append(b.Publications, p)
+				}
+				waiting = append(waiting, b.Publications...)
+				h.Take(b)
+			default:
+				step(1 + rng.IntN(5))
+			}
+		}
+		for step(3) {
+		}
+		for k, w := range want {
+			g := got[k]
+			if ended[k] && len(g) <= len(w) {
+				w = w[:len(g)]
+			}
+			if fmt.Sprint(g) != fmt.Sprint(w) {
+				t.Fatalf("seed %d: %+v got %v, want %v", seed, k, g, w)
+			}
+		}
+		for k := range got {
+			if len(want[k]) == 0 {
+				t.Fatalf("seed %d: %+v got %v, want nothing", seed, k, got[k])
+			}
+		}
+		checkInvariants(t, h, len(subs))
+	}
+}
+
+func checkInvariants(t *testing.T, h *Hub, subscriptions int) {
+	t.Helper()
+	n, uses := 0, int32(0)
+	for name, ch := range h.channels {
+		if ch.name != name || len(ch.subs) == 0 || ch.pend != 0 {
+			t.Fatalf("channel %q: %+v", name, ch)
+		}
+		n += len(ch.subs)
+		for i, s := range ch.subs {
+			if sub := h.subs.all[s.sub]; sub.ch != ch || sub.at != int32(i) {
+				t.Fatalf("channel %q: subscriber %d points to %+v", name, i, sub)
+			}
+		}
+	}
+	for _, u := range h.uses {
+		uses += u
+	}
+	if n != subscriptions || uses != int32(n) {
+		t.Fatalf("%d subscriptions, %d by partition, want %d", n, uses, subscriptions)
+	}
+}
+
+type discard struct{}
+
+func (discard) Push(int32, []byte)        {}
+func (discard) PushCopy(int32, []byte)    {}
+func (discard) Find(string) (int32, bool) { return 0, false }
+
+// One more subscriber costs no allocation, and a publication to a thousand none at all.
+func TestBroadcastDoesNotAllocate(t *testing.T) {
+	h := New(discard{}, 1)
+	for fd := range int32(1000) {
+		h.Subscribe(fd+3, []byte("a"), 0)
+	}
+	b := &Batch{Publications: []Publication{publication("a", "x", "")}}
+	if n := testing.AllocsPerRun(200, func() {
+		h.Take(b)
+		for h.Step(256) {
+		}
+	}); n != 0 {
+		t.Fatalf("%v allocations", n)
+	}
+}
+
+func BenchmarkBroadcast(b *testing.B) {
+	h := New(discard{}, 1)
+	const n = 1000
+	for fd := range int32(n) {
+		h.Subscribe(fd+3, []byte("a"), 0)
+	}
+	batch := &Batch{Publications: []Publication{publication("a", "x", "")}}
+	b.ReportAllocs()
+	for b.Loop() {
+		h.Take(batch)
+		for h.Step(512) {
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/delivery")
+}

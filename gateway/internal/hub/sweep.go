@@ -1,0 +1,190 @@
+package hub
+
+// sweep is one pass over the subscribers of all publications that waited. Its slices are used again and again.
+type sweep struct {
+	pends   []pend  // one per channel
+	links   []link  // of connections to pends; 0 is never used
+	touched []int32 // descriptors, in the order in which they are served
+	at      int     // touched[at:] are still to be served
+	scratch []byte
+	batches []*Batch
+}
+
+// pend is what one channel has for its subscribers.
+type pend struct {
+	ch     *channel
+	frames [][]byte
+	joined []byte // all frames, shared by the subscribers
+	skips  []skip
+}
+
+type skip struct {
+	fd    int32
+	frame int
+}
+
+type link struct{ pend, next int32 }
+
+// Take queues a batch for the next sweep.
+func (h *Hub) Take(b *Batch) { h.queue = append(h.queue, b) }
+
+// Step serves at most limit connections and reports whether there is more to do.
+func (h *Hub) Step(limit int) (more bool) {
+	s := &h.sweep
+	if s.at == len(s.touched) {
+		if len(h.queue) == 0 {
+			return false
+		}
+		h.begin()
+	}
+	end := min(s.at+limit, len(s.touched))
+	for s.at < end {
+		fd := s.touched[s.at]
+		s.at++
+		h.serve(fd)
+	}
+	if s.at == len(s.touched) {
+		h.end()
+	}
+	return s.at < len(s.touched) || len(h.queue) > 0
+}
+
+// begin takes all batches that wait: from here on they count as delivered.
+func (h *Hub) begin() {
+	s := &h.sweep
+	s.batches, h.queue = h.queue, s.batches[:0]
+	for _, b := range s.batches {
+		for i := range b.Publications {
+			h.prepare(&b.Publications[i])
+		}
+		for _, c := range b.Cursors {
+			h.cursors[c.Partition] = c.ID
+		}
+	}
+	if len(s.links) == 0 {
+		s.links = append(s.links, link{})
+	}
+	for i := range s.pends {
+		p := &s.pends[i]
+		p.join()
+		p.ch.pend = 0
+		h.Delivered += uint64(len(p.frames) * len(p.ch.subs))
+		for _, sub := range p.ch.subs {
+			m := h.members.At(sub.fd)
+			if m.touch == 0 {
+				s.touched = append(s.touched, sub.fd)
+			}
+			s.links = append(s.links, link{pend: int32(i), next: m.touch})
+			m.touch = int32(len(s.links) - 1)
+		}
+	}
+}
+
+// prepare adds a publication to what its channel has in this sweep.
+func (h *Hub) prepare(pub *Publication) {
+	s := &h.sweep
+	ch := h.channels[pub.Channel]
+	if ch == nil {
+		return
+	}
+	h.Published++
+	if ch.pend == 0 {
+		if len(s.pends) < cap(s.pends) {
+			s.pends = s.pends[:len(s.pends)+1] // with the slices of its last use
+		} else {
+			s.pends = append(s.pends, pend{})
+		}
+		ch.pend = int32(len(s.pends))
+		s.pends[ch.pend-1].ch = ch
+	}
+	p := &s.pends[ch.pend-1]
+	if pub.Skip != "" {
+		if fd, ok := h.conns.Find(pub.Skip); ok {
+			p.skips = append(p.skips, skip{fd: fd, frame: len(p.frames)})
+		}
+	}
+	p.frames = append(p.frames, pub.Frame)
+}
+
+// join makes one slice of all frames: one allocation per channel and sweep, none when there is one frame only.
+func (p *pend) join() {
+	if len(p.frames) == 1 {
+		p.joined = p.frames[0]
+		return
+	}
+	n := 0
+	for _, f := range p.frames {
+		n += len(f)
+	}
+	p.joined = make([]byte, 0, n)
+	for _, f := range p.frames {
+		p.joined = append(p.joined, f...)
+	}
+}
+
+// serve sends a connection all it has in this sweep, in one push.
+func (h *Hub) serve(fd int32) {
+	s := &h.sweep
+	m := h.members.At(fd)
+	first := m.touch
+	if first == 0 {
+		return // it has gone meanwhile
+	}
+	m.touch = 0
+	l := s.links[first]
+	if p := &s.pends[l.pend]; l.next == 0 && len(p.skips) == 0 {
+		h.conns.Push(fd, p.joined)
+		return
+	}
+	s.scratch = s.scratch[:0]
+	for i := first; i != 0; i = s.links[i].next {
+		s.scratch = s.pends[s.links[i].pend].appendFor(s.scratch, fd)
+	}
+	if len(s.scratch) > 0 {
+		h.conns.PushCopy(fd, s.scratch)
+	}
+}
+
+// appendFor appends the frames that fd must get.
+func (p *pend) appendFor(dst []byte, fd int32) []byte {
+	if len(p.skips) == 0 {
+		return append(dst, p.joined...)
+	}
+frames:
+	for i, f := range p.frames {
+		for _, s := range p.skips {
+			if s.fd == fd && s.frame == i {
+				continue frames
+			}
+		}
+		dst = append(dst, f...)
+	}
+	return dst
+}
+
+// forget takes the publications of ch back from a connection that has not been served yet.
+func (s *sweep) forget(m *member, ch *channel) {
+	for i := &m.touch; *i != 0; i = &s.links[*i].next {
+		if s.pends[s.links[*i].pend].ch == ch {
+			*i = s.links[*i].next
+			return
+		}
+	}
+}
+
+// maxScratch is the largest join buffer that is kept.
+const maxScratch = 1 << 20
+
+func (h *Hub) end() {
+	s := &h.sweep
+	for i := range s.pends {
+		p := &s.pends[i]
+		clear(p.frames)
+		p.ch, p.joined, p.frames, p.skips = nil, nil, p.frames[:0], p.skips[:0]
+	}
+	clear(s.batches)
+	s.batches, s.pends, s.links, s.touched, s.at = s.batches[:0], s.pends[:0], s.links[:0], s.touched[:0], 0
+	if cap(s.scratch) > maxScratch {
+		s.scratch = nil
+	}
+}
