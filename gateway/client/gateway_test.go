@@ -27,7 +27,7 @@ func newFakeGateway(t *testing.T, play func(g *fakeGateway)) (url string) {
 	handler := func(w http.ResponseWriter, r *http.Request) {
 		playing.Add(1)
 		defer playing.Done()
-		ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{Subprotocol}})
+		ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{subprotocol}})
 		if err != nil {
 			t.Error(err)
 			return

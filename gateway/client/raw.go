@@ -11,8 +11,8 @@ import (
 	"github.com/coder/websocket"
 )
 
-// Subprotocol is the name that is offered at the upgrade.
-const Subprotocol = "millrace.v1"
+// subprotocol is the name that is offered at the upgrade.
+const subprotocol = "millrace.v1"
 
 // maxPush is the largest frame taken from a gateway, in bytes: a bound against nonsense, far over what one sends.
 const maxPush = 16 << 20
@@ -22,7 +22,7 @@ type Options struct {
 	Token      string       // credential, sent as Authorization: Bearer
 	Header     http.Header  // further headers of the upgrade request
 	HTTPClient *http.Client // for the upgrade request; default http.DefaultClient
-	Protocols  []string     // subprotocols to offer; default Subprotocol
+	Protocols  []string     // subprotocols to offer; default millrace.v1
 
 	// The rest is for Dial alone.
 
@@ -54,7 +54,7 @@ func DialRaw(ctx context.Context, url string, opts Options) (*Raw, error) {
 	}
 	protocols := opts.Protocols
 	if protocols == nil {
-		protocols = []string{Subprotocol}
+		protocols = []string{subprotocol}
 	}
 	//nolint:bodyclose // the WebSocket library has closed it
 	ws, resp, err := websocket.Dial(ctx, url, &websocket.DialOptions{
