@@ -1,0 +1,137 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/millracehq/millrace/loadtest"
+)
+
+// settings are the flags of run and inspect.
+type settings struct {
+	env, tags   pairs
+	url         string
+	connections int
+	duration    time.Duration
+	rate        float64
+
+	json, export, ledger, phases string
+	quiet, noColor               bool
+}
+
+// pairs collects K=V flags.
+type pairs map[string]string
+
+// String implements flag.Value.
+func (p pairs) String() string { return "" }
+
+// Set implements flag.Value.
+func (p pairs) Set(s string) error {
+	k, v, ok := strings.Cut(s, "=")
+	if !ok || k == "" {
+		return errors.New("want NAME=VALUE")
+	}
+	p[k] = v
+	return nil
+}
+
+const runUsage = `Usage: loadtest %s [flags] FILE
+
+Flags override the scenario:
+      --url URL              ws://HOST[:PORT]/PATH
+      --connections N        connections
+      --duration D           length of the steady phase, such as 60s
+      --rate R               publications per second, in total
+  -e, --env K=V              set ${K} in the scenario; before the environment's own
+      --tag K=V              add a tag to the reports
+
+Output: the summary goes to standard output, progress and messages to standard error.
+      --json FILE            everything, as JSON
+      --summary-export FILE  the summary as k6 exports it (true beside a threshold: crossed)
+      --ledger FILE          acknowledged publications that somebody did not get, as JSON
+      --phase-file FILE      a JSON line when each phase begins; - is standard output
+  -q, --quiet                no progress
+      --no-color             no colours (nor when NO_COLOR is set, nor off a terminal)
+`
+
+func (p program) parse(command string, args []string) (s settings, file string, exit int, done bool) {
+	s = settings{env: pairs{}, tags: pairs{}}
+	fs := flag.NewFlagSet(command, flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	fs.StringVar(&s.url, "url", "", "")
+	fs.IntVar(&s.connections, "connections", 0, "")
+	fs.DurationVar(&s.duration, "duration", 0, "")
+	fs.Float64Var(&s.rate, "rate", 0, "")
+	fs.StringVar(&s.json, "json", "", "")
+	fs.StringVar(&s.export, "summary-export", "", "")
+	fs.StringVar(&s.ledger, "ledger", "", "")
+	fs.StringVar(&s.phases, "phase-file", "", "")
+	fs.BoolVar(&s.noColor, "no-color", false, "")
+	for _, name := range []string{"q", "quiet"} {
+		fs.BoolVar(&s.quiet, name, false, "")
+	}
+	for _, name := range []string{"e", "env"} {
+		fs.Var(s.env, name, "")
+	}
+	fs.Var(s.tags, "tag", "")
+	var files []string
+	for len(args) > 0 { // flags may stand behind the file
+		if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
+			fmt.Fprintf(p.stdout, runUsage, command)
+			return s, "", loadtest.ExitOK, true
+		} else if err != nil {
+			return s, "", p.fail(loadtest.ExitConfig, fmt.Errorf("%w (loadtest %s --help)", err, command)), true
+		}
+		if args = fs.Args(); len(args) > 0 {
+			files, args = append(files, args[0]), args[1:]
+		}
+	}
+	if len(files) != 1 {
+		return s, "", p.fail(loadtest.ExitConfig, fmt.Errorf("want one scenario file, got %d (loadtest %s --help)", len(files), command)), true
+	}
+	return s, files[0], 0, false
+}
+
+// scenario reads the file and applies the flags.
+func (s settings) scenario(file string) (*loadtest.Scenario, int, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, loadtest.ExitNoFile, err
+	}
+	sc, err := loadtest.Parse(text, func(name string) (string, bool) {
+		if v, ok := s.env[name]; ok {
+			return v, true
+		}
+		return os.LookupEnv(name)
+	})
+	if err != nil {
+		return nil, loadtest.ExitConfig, fmt.Errorf("%s:\n%w", file, err)
+	}
+	if s.url != "" {
+		sc.URL = s.url
+	}
+	if s.connections != 0 {
+		sc.Connections = s.connections
+	}
+	if s.duration != 0 {
+		sc.Duration = loadtest.Duration(s.duration)
+	}
+	if s.rate != 0 {
+		sc.Publish.Rate = s.rate
+	}
+	if sc.Tags == nil {
+		sc.Tags = map[string]string{}
+	}
+	for k, v := range s.tags {
+		sc.Tags[k] = v
+	}
+	if err := sc.Validate(); err != nil {
+		return nil, loadtest.ExitConfig, fmt.Errorf("%s:\n%w", file, err)
+	}
+	return sc, 0, nil
+}

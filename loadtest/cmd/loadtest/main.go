@@ -1,0 +1,88 @@
+// Command loadtest runs load scenarios against a millrace.v1 server and judges them, with k6's habits. `loadtest --help` says
+// how; loadtest/README.md says more.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/millracehq/millrace/loadtest"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+const usage = `Load scenarios for millrace.v1 servers: delivery to every subscriber, timed and accounted for.
+
+Usage:
+  loadtest run [flags] FILE      run a scenario and judge it
+  loadtest inspect [flags] FILE  check a scenario, print it with all defaults and what it needs
+  loadtest new [FILE]            write a scenario to start from (to standard output, or to a new file)
+  loadtest --version
+
+` + "`loadtest run --help`" + ` lists the flags. Exit codes, as k6's where it has them:
+    0  passed
+   99  a threshold was crossed, or the evidence is missing (no samples, too few connections)
+  104  the scenario or a flag is not valid
+  105  interrupted
+  107  the run could not start (limits, addresses)
+  111  nothing was crossed, but the generator itself was the limit: no verdict
+  255  there is no such file
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	os.Exit(program{stdout: os.Stdout, stderr: os.Stderr}.main(ctx, os.Args[1:]))
+}
+
+// program is the command with what it writes to.
+type program struct {
+	stdout, stderr io.Writer
+}
+
+func (p program) main(ctx context.Context, args []string) (exit int) {
+	if len(args) == 0 {
+		fmt.Fprint(p.stderr, usage)
+		return loadtest.ExitConfig
+	}
+	switch command, args := args[0], args[1:]; command {
+	case "run":
+		return p.run(ctx, args)
+	case "inspect":
+		return p.inspect(args)
+	case "new":
+		return p.new(args)
+	case "version", "-version", "--version":
+		fmt.Fprintln(p.stdout, "loadtest", version)
+		return loadtest.ExitOK
+	case "help", "-h", "-help", "--help":
+		fmt.Fprint(p.stdout, usage)
+		return loadtest.ExitOK
+	default:
+		return p.fail(loadtest.ExitConfig, fmt.Errorf("there is no command %q; there are run, inspect and new (loadtest --help)", command))
+	}
+}
+
+func (p program) fail(exit int, err error) int {
+	fmt.Fprintf(p.stderr, "loadtest: %v\n", err)
+	return exit
+}
+
+func (p program) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))
+}
+
+// exitOf is the exit code for an error of loadtest.Run.
+func exitOf(err error) int {
+	if errors.Is(err, loadtest.ErrConfig) {
+		return loadtest.ExitConfig
+	}
+	return loadtest.ExitStart
+}

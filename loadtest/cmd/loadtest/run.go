@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/millracehq/millrace/loadtest"
+)
+
+func (p program) run(ctx context.Context, args []string) int {
+	set, file, exit, done := p.parse("run", args)
+	if done {
+		return exit
+	}
+	sc, exit, err := set.scenario(file)
+	if err != nil {
+		return p.fail(exit, err)
+	}
+	options := loadtest.Options{Name: file, Version: version, Logger: p.logger()}
+	if !set.quiet {
+		options.Progress, options.Terminal = p.stderr, isTerminal(p.stderr)
+	}
+	if set.phases != "" {
+		phases, err := p.create(set.phases)
+		if err != nil {
+			return p.fail(loadtest.ExitStart, err)
+		}
+		defer phases.Close()
+		options.Phases = phases
+	}
+	report, err := loadtest.Run(ctx, sc, options)
+	if err != nil {
+		return p.fail(exitOf(err), err)
+	}
+	colour := !set.noColor && os.Getenv("NO_COLOR") == "" && isTerminal(p.stdout)
+	err = errors.Join(
+		report.WriteSummary(p.stdout, colour),
+		p.write(set.json, report.WriteJSON),
+		p.write(set.export, report.WriteExport),
+		p.write(set.ledger, report.WriteLedger),
+	)
+	if err != nil {
+		p.fail(0, err)
+		if report.ExitCode == loadtest.ExitOK {
+			return loadtest.ExitStart
+		}
+	}
+	return report.ExitCode
+}
+
+// write writes one of the reports; no file, no report.
+func (p program) write(file string, report func(io.Writer) error) error {
+	if file == "" {
+		return nil
+	}
+	w, err := p.create(file)
+	if err != nil {
+		return err
+	}
+	if err := report(w); err != nil {
+		w.Close()
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	return w.Close()
+}
+
+// create opens a file for writing; "-" is standard output, and a descriptor or a pipe is taken as it is.
+func (p program) create(file string) (io.WriteCloser, error) {
+	if file == "-" {
+		return nopCloser{p.stdout}, nil
+	}
+	return os.Create(file)
+}
+
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}

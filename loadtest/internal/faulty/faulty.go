@@ -1,0 +1,341 @@
+// Package faulty is a small millrace.v1 server that does one thing wrong, for tests of the harness: whatever it does must show
+// in the right metric. It is a goroutine per connection over gobwas/ws and shares no code with the gateway or the harness.
+package faulty
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gobwas/ws"
+)
+
+// Faults are what the server does wrong. Every counts deliveries over all subscribers: 100 is each hundredth.
+type Faults struct {
+	Refuse     int           // HTTP status for every handshake
+	RefuseSub  int           // code for every sub
+	Silent     bool          // upgrades and says nothing more
+	Drop       int           // every n-th delivery is not made
+	Gap        int           // every n-th delivery is replaced by a gap push
+	Duplicate  int           // every n-th delivery is made twice
+	Reorder    int           // every n-th delivery is made behind the next one to the same subscriber
+	Misroute   int           // every n-th delivery says another channel
+	Damage     int           // every n-th delivery has one byte changed
+	NoAck      int           // every n-th pub is published but not answered
+	Busy       int           // every n-th pub is answered 503 and not published, unless it is a repetition
+	CloseAfter int           // each connection is closed after n deliveries …
+	CloseCode  int           // … with this code; 0: cut off without a Close frame
+	Ping       bool          // a ping before every delivery
+	StallEvery time.Duration // nothing is delivered for StallFor, every StallEvery
+	StallFor   time.Duration
+}
+
+// Server is a running server. Close ends it.
+type Server struct {
+	URL string
+
+	faults   Faults
+	listener net.Listener
+	serving  sync.WaitGroup
+	pongs    atomic.Int64
+
+	mu         sync.Mutex
+	channels   map[string]*channel
+	conns      map[*conn]bool
+	seen       map[string]bool // publication IDs
+	deliveries int
+	pubs       int
+	start      time.Time
+}
+
+type channel struct {
+	history [][]byte // bodies; POSITION is the number of those before and with it
+	subs    map[*conn]bool
+}
+
+// longestHeld is how long a delivery is held back when no other comes.
+const longestHeld = 100 * time.Millisecond
+
+// conn is one connection; out is written by its own goroutine.
+type conn struct {
+	net.Conn
+	out       chan []byte
+	gone      chan struct{}
+	closeOnce sync.Once
+	held      []byte // a delivery that is to come behind the next
+	delivered int
+}
+
+// Start begins to listen on a free port of 127.0.0.1, or on addr when it is not empty.
+func Start(addr string, faults Faults) (*Server, error) {
+	if addr == "" {
+		addr = "127.0.0.1:0"
+	}
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		URL: "ws://" + l.Addr().String() + "/ws", faults: faults, listener: l, start: time.Now(),
+		channels: map[string]*channel{}, conns: map[*conn]bool{}, seen: map[string]bool{},
+	}
+	s.serving.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			s.serving.Go(func() { s.serve(c) })
+		}
+	})
+	return s, nil
+}
+
+// Addr is where it listens, HOST:PORT.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// Pongs is how many pings have been answered.
+func (s *Server) Pongs() int64 { return s.pongs.Load() }
+
+// Close stops listening, cuts every connection and waits.
+func (s *Server) Close() {
+	s.listener.Close()
+	s.CutAll()
+	s.serving.Wait()
+}
+
+// CutAll ends every connection without a Close frame; they may come again.
+func (s *Server) CutAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		c.cut()
+	}
+}
+
+func (c *conn) cut() {
+	c.closeOnce.Do(func() { close(c.gone); c.Conn.Close() })
+}
+
+func (s *Server) serve(raw net.Conn) {
+	defer raw.Close()
+	upgrader := ws.Upgrader{
+		Protocol: func(p []byte) bool { return string(p) == "millrace.v1" },
+		OnRequest: func([]byte) error {
+			if s.faults.Refuse == 0 {
+				return nil
+			}
+			return ws.RejectConnectionError(ws.RejectionStatus(s.faults.Refuse), ws.RejectionReason(http.StatusText(s.faults.Refuse)))
+		},
+	}
+	if _, err := upgrader.Upgrade(raw); err != nil {
+		return
+	}
+	c := &conn{Conn: raw, out: make(chan []byte, 1<<14), gone: make(chan struct{})}
+	s.mu.Lock()
+	s.conns[c] = true
+	s.mu.Unlock()
+	s.serving.Go(c.write)
+	if !s.faults.Silent {
+		c.text("hello", "s1", "\n{}")
+	}
+	for s.read(c) {
+	}
+	c.cut()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	for _, ch := range s.channels {
+		delete(ch.subs, c)
+	}
+}
+
+// read takes one WebSocket frame and reports whether to go on.
+func (s *Server) read(c *conn) bool {
+	f, err := ws.ReadFrame(c.Conn)
+	if err != nil {
+		return false
+	}
+	f = ws.UnmaskFrameInPlace(f)
+	switch f.Header.OpCode {
+	case ws.OpPong:
+		s.pongs.Add(1)
+	case ws.OpClose:
+		c.push(ws.MustCompileFrame(ws.NewCloseFrame(f.Payload)))
+		c.push(nil)
+		<-c.gone
+		return false
+	case ws.OpText:
+		if !s.faults.Silent {
+			s.frame(c, string(f.Payload))
+		}
+	default:
+		return false
+	}
+	return true
+}
+
+func (c *conn) write() {
+	for {
+		select {
+		case b := <-c.out:
+			if len(b) == 0 { // everything before it is out
+				c.cut()
+				return
+			}
+			if _, err := c.Conn.Write(b); err != nil {
+				c.cut()
+				return
+			}
+		case <-c.gone:
+			return
+		}
+	}
+}
+
+func (c *conn) push(b []byte) {
+	select {
+	case c.out <- b:
+	case <-c.gone:
+	}
+}
+
+func (c *conn) text(words ...string) {
+	c.push(ws.MustCompileFrame(ws.NewTextFrame([]byte(strings.ReplaceAll(strings.Join(words, " "), " \n", "\n")))))
+}
+
+func (s *Server) frame(c *conn, text string) {
+	head, body, _ := strings.Cut(text, "\n")
+	words := strings.Split(head, " ")
+	if len(words) < 3 {
+		c.text("err", "-", "400", "malformed")
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch words[0] {
+	case "sub":
+		s.subscribe(c, words)
+	case "pub":
+		s.publish(c, words, body)
+	case "req":
+		c.text("res", words[1], "\n"+body)
+	default:
+		c.text("err", words[1], "400", "unknown verb")
+	}
+}
+
+func (s *Server) channel(name string) *channel {
+	ch := s.channels[name]
+	if ch == nil {
+		ch = &channel{subs: map[*conn]bool{}}
+		s.channels[name] = ch
+	}
+	return ch
+}
+
+func (s *Server) subscribe(c *conn, words []string) {
+	if s.faults.RefuseSub != 0 {
+		c.text("err", words[1], strconv.Itoa(s.faults.RefuseSub), "no")
+		return
+	}
+	ch := s.channel(words[2])
+	ch.subs[c] = true
+	c.text("ok", words[1], "p"+strconv.Itoa(len(ch.history)))
+	if len(words) > 3 {
+		from, _ := strconv.Atoi(strings.TrimPrefix(words[3], "p"))
+		for i, body := range ch.history[from:] {
+			c.text("msg", words[2], "p"+strconv.Itoa(from+i+1), "\n"+string(body))
+		}
+	}
+}
+
+func (s *Server) publish(c *conn, words []string, body string) {
+	s.pubs++
+	id := ""
+	if len(words) > 3 {
+		id = words[3]
+	}
+	if s.faults.Busy > 0 && s.pubs%s.faults.Busy == 0 && !s.seen["busy "+id] {
+		s.seen["busy "+id] = true
+		c.text("err", words[1], "503", "retry_ms=50")
+		return
+	}
+	if s.faults.NoAck == 0 || s.pubs%s.faults.NoAck != 0 {
+		c.text("ok", words[1])
+	}
+	if id != "" && s.seen[id] {
+		return
+	}
+	s.seen[id] = true
+	if s.faults.StallFor > 0 {
+		s.stall()
+	}
+	ch := s.channel(words[2])
+	ch.history = append(ch.history, []byte(body))
+	for sub := range ch.subs {
+		s.deliver(sub, words[2], len(ch.history), body)
+	}
+}
+
+// stall holds everything up, as a stop of the whole process would.
+func (s *Server) stall() {
+	if into := time.Since(s.start) % s.faults.StallEvery; into < s.faults.StallFor {
+		<-time.After(s.faults.StallFor - into)
+	}
+}
+
+func (s *Server) deliver(c *conn, channel string, position int, body string) {
+	s.deliveries++
+	now := func(every int) bool { return every > 0 && s.deliveries%every == 0 }
+	at := "p" + strconv.Itoa(position)
+	switch {
+	case now(s.faults.Drop):
+		return
+	case now(s.faults.Gap):
+		c.text("gap", channel, at)
+		return
+	case now(s.faults.Misroute):
+		channel += "x"
+	case now(s.faults.Damage):
+		body = body[:len(body)-1] + "!"
+	}
+	if s.faults.Ping {
+		c.push(ws.MustCompileFrame(ws.NewPingFrame([]byte("are you there"))))
+	}
+	frame := ws.MustCompileFrame(ws.NewTextFrame(fmt.Appendf(nil, "msg %s %s\n%s", channel, at, body)))
+	if now(s.faults.Reorder) && c.held == nil {
+		c.held = frame
+		time.AfterFunc(longestHeld, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			c.release()
+		})
+		return
+	}
+	c.push(frame)
+	if now(s.faults.Duplicate) {
+		c.push(frame)
+	}
+	c.release()
+	if c.delivered++; s.faults.CloseAfter > 0 && c.delivered == s.faults.CloseAfter {
+		if s.faults.CloseCode != 0 {
+			c.push(ws.MustCompileFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusCode(s.faults.CloseCode), "test"))))
+		}
+		c.push(nil) // its end
+	}
+}
+
+// release makes the delivery that was held back.
+func (c *conn) release() {
+	if c.held != nil {
+		c.push(c.held)
+		c.held = nil
+	}
+}

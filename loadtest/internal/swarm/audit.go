@@ -1,0 +1,156 @@
+package swarm
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+)
+
+// Missing is an acknowledged publication that somebody did not get.
+type Missing struct {
+	Channel     string  `json:"channel"`
+	Publisher   int32   `json:"publisher"` // client
+	Number      uint32  `json:"number"`    // of this publisher's to this channel, from 0
+	ID          string  `json:"id"`        // idempotency key, if keys were sent
+	Subscribers int64   `json:"subscribers"`
+	Lost        int64   `json:"lost"`      // subscribers without it who were not told
+	Announced   int64   `json:"announced"` // subscribers without it who were told by a gap
+	Clients     []int32 `json:"clients"`   // the first few of both
+}
+
+const missingClients = 10
+
+// audit makes up the accounts: what of the publications is missing, line by line. What was never acknowledged may be missing.
+func (s *Swarm) audit() {
+	for place := range s.pending.all {
+		if c := &s.pending.all[place]; c.kind == commandPublish || c.kind == commandResend {
+			s.unacked[c.k] = true
+			if c.k >= s.plan.warm {
+				s.metrics.Unacked.Add(1)
+			}
+		}
+	}
+	missing := make(map[int64]*Missing)
+	for sub, counted := range s.roll {
+		if !counted {
+			continue
+		}
+		for lane := range s.plan.lanes {
+			feed := uint32(lane*s.plan.channels + s.plan.channel(sub))
+			s.ledger.Missing(s.plan.line(sub, feed), s.plan.before(feed, s.next), func(first, last uint32, announced bool) {
+				for seq := first; seq <= last; seq++ {
+					s.miss(missing, sub, feed, seq, announced)
+				}
+			})
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(missing)) {
+		s.missing = append(s.missing, *missing[k])
+	}
+	m := s.metrics
+	m.Expected.Set(s.expected())
+	m.Delivery.Set(m.Expected.Count()-m.Lost.Count()-m.Announced.Count(), m.Expected.Count())
+	m.RequestsFailed.Set(m.RequestsSent.Count() - m.RequestsAnswered.Count())
+}
+
+// miss enters one publication that one subscription never had.
+func (s *Swarm) miss(missing map[int64]*Missing, sub int, feed, seq uint32, announced bool) {
+	k := s.plan.publication(feed, seq)
+	steady := k >= s.plan.warm
+	if s.unacked[k] {
+		if steady {
+			s.metrics.Unsure.Add(1)
+		}
+		return
+	}
+	e := missing[k]
+	if e == nil {
+		channel := int(feed) % s.plan.channels
+		e = &Missing{
+			Channel: s.cfg.Channels[channel], Publisher: s.plan.publisher(feed), Number: seq, Subscribers: s.reach[channel],
+			ID: string(s.appendID(nil, k)),
+		}
+		missing[k] = e
+	}
+	if len(e.Clients) < missingClients {
+		e.Clients = append(e.Clients, int32(sub/s.plan.perClient))
+	}
+	switch {
+	case announced:
+		e.Announced++
+		if steady {
+			s.metrics.Announced.Add(1)
+		}
+	default:
+		e.Lost++
+		if steady {
+			s.metrics.Lost.Add(1)
+		} else {
+			s.warmup.Lost++
+		}
+	}
+}
+
+// expected is how many deliveries the acknowledged publications of the steady phase had to bring.
+func (s *Swarm) expected() (n int64) {
+	for feed := range uint32(s.plan.feeds) {
+		numbers := int64(s.plan.before(feed, s.next)) - int64(s.plan.before(feed, s.plan.warm))
+		n += max(numbers, 0) * s.reach[int(feed)%s.plan.channels]
+	}
+	for k := range s.unacked {
+		if feed, _ := s.plan.feed(k); k >= s.plan.warm {
+			n -= s.reach[int(feed)%s.plan.channels]
+		}
+	}
+	return n
+}
+
+// appendID appends the idempotency key of publication k.
+func (s *Swarm) appendID(b []byte, k int64) []byte {
+	b = strconv.AppendUint(b, uint64(s.run), 16)
+	b = append(b, '-')
+	return strconv.AppendInt(b, k, 10)
+}
+
+// Account is what a run came to, beside its metrics.
+type Account struct {
+	Run       uint32
+	Ready     int // clients connected and subscribed when the load began
+	ReadyEnd  int // the same when it ended
+	Seconds   float64
+	Warmup    Counts
+	Missing   []Missing
+	Published int64 // publications begun, warm-up and steady
+	Unacked   int64 // of those, never acknowledged
+}
+
+// Account may be called when the run is done.
+func (s *Swarm) Account() Account {
+	a := Account{
+		Run: s.run, Ready: s.readyAtRoll, ReadyEnd: s.readyAtEnd, Warmup: s.warmup, Missing: s.missing,
+		Published: s.next, Unacked: int64(len(s.unacked)),
+	}
+	if from := s.starts[PhaseSteady]; from != 0 {
+		a.Seconds = float64(s.starts[PhaseDrain]-from) / 1e9
+	}
+	return a
+}
+
+// Progress is where a run stands.
+type Progress struct {
+	Phase                     Phase
+	PhaseStart, PhaseEnd, Now int64 // ns
+	Ready, Failures           int
+	Published, Received       int64 // steady phase
+	P99                       float64
+}
+
+// Progress may be called on the loop only (see Do).
+func (s *Swarm) Progress() Progress {
+	return Progress{
+		Phase: s.phase, PhaseStart: s.starts[s.phase], PhaseEnd: s.until, Now: s.loop.Clock(),
+		Ready: s.ready, Failures: s.failures,
+		Published: s.metrics.Published.Count(), Received: s.metrics.Received.Count(),
+		P99: s.metrics.Latency.Percentile(99),
+	}
+}

@@ -1,0 +1,289 @@
+package swarm
+
+import (
+	"encoding/binary"
+	"errors"
+	"math/rand/v2"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/millracehq/millrace/internal/loop"
+	"github.com/millracehq/millrace/internal/wsio"
+)
+
+// client is one simulated client; it survives its connections. It holds no pointer: the collector never looks at it.
+type client struct {
+	conn       loop.Conn // zero: not connected
+	began      int64     // ns: dial of this connection
+	lost       int64     // ns: when the last connection was lost; 0: none was
+	byeDelay   int32     // ms the server asked to stay away
+	awaited    uint32    // answers to sub that are still to come
+	unanswered uint32    // commands in pending
+	state      clientState
+	tries      uint8 // connects in a row that failed
+	never      bool  // the server said not to come back
+	refused    bool  // a sub was answered by err
+	resolved   bool  // was ready once, or never will be
+}
+
+type clientState uint8
+
+const (
+	clientAway        clientState = iota // waits for its dial, or has given up
+	clientDialing                        // TCP connect is under way
+	clientHandshaking                    // request sent
+	clientGreeted                        // upgraded; hello is to come
+	clientSubscribing                    // sub sent
+	clientPartial                        // some subscription was refused; it stays, but does not count as ready
+	clientReady                          // every subscription is there
+	clientLeaving                        // Close sent: the run is over
+)
+
+const (
+	dialsPerTurn = 64
+	backoffMin   = 100 * time.Millisecond
+	backoffMax   = 5 * time.Second
+
+	// lingerTime keeps the loop in its own wait when load is steady: fewer wake-ups of netpoll's poller.
+	lingerTime = 10 * time.Millisecond
+	// maxMessage is the largest message taken from a server, bytes.
+	maxMessage = 1 << 20
+)
+
+// reasonGone is the loop's reason for connections that the swarm itself gave up; why was counted before.
+const reasonGone = loop.ReasonUser
+
+// dialDue begins the connects that are due, as far as Config.Handshakes lets it.
+func (s *Swarm) dialDue(now int64) (more bool) {
+	for range dialsPerTurn {
+		if s.underway >= s.cfg.Handshakes {
+			return false // the end of one brings a turn
+		}
+		i, ok := s.dials.take(now)
+		if !ok {
+			return false
+		}
+		s.dial(int32(i))
+	}
+	return true
+}
+
+func (s *Swarm) dial(i int32) {
+	c := &s.clients[i]
+	c.began = s.loop.Clock()
+	c.byeDelay, c.refused = 0, false
+	s.enterState(c, clientDialing)
+	var local netip.AddrPort
+	if n := len(s.cfg.Locals); n > 0 {
+		local = netip.AddrPortFrom(s.cfg.Locals[s.local%n], 0)
+		s.local++
+	}
+	conn, err := s.loop.Dial(local, s.cfg.Remote)
+	if err != nil {
+		s.leave(i, dialReason(err))
+		return
+	}
+	c.conn = conn
+	*s.owners.At(conn.FD) = i + 1
+	s.loop.Arm(conn, int(s.cfg.ConnectTimeout/time.Second))
+}
+
+func dialReason(err error) string {
+	switch {
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		return "no free port"
+	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
+		return "no free descriptor"
+	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH):
+		return "no route"
+	}
+	return "dial"
+}
+
+// owner is the client that c belongs to now.
+func (s *Swarm) owner(c loop.Conn) (i int32, ok bool) {
+	i = *s.owners.At(c.FD) - 1
+	return i, i >= 0 && s.clients[i].conn == c
+}
+
+// Open implements loop.Handler.
+func (s *Swarm) Open(c loop.Conn) {
+	i, ok := s.owner(c)
+	if !ok {
+		return
+	}
+	extra := ""
+	if s.cfg.Token != "" {
+		extra = "Authorization: Bearer " + s.cfg.Token + "\r\n"
+	}
+	s.enterState(&s.clients[i], clientHandshaking)
+	s.out = wsio.AppendRequest(s.out[:0], s.cfg.Host, s.cfg.URI, s.key(i), "millrace.v1", extra)
+	s.loop.SendCopy(c, s.out)
+}
+
+// enterState moves a client on and keeps count.
+func (s *Swarm) enterState(c *client, to clientState) {
+	s.count(c.state, -1)
+	s.count(to, +1)
+	c.state = to
+}
+
+func (s *Swarm) count(state clientState, n int) {
+	switch state {
+	case clientAway, clientPartial:
+	case clientDialing, clientHandshaking, clientGreeted, clientSubscribing:
+		s.underway += n
+	case clientReady:
+		s.ready += n
+	case clientLeaving:
+		s.leaving += n
+	}
+}
+
+// key is the handshake's nonce: nothing depends on it being secret, so it is made again instead of kept.
+func (s *Swarm) key(i int32) (key [16]byte) {
+	binary.NativeEndian.PutUint32(key[:], s.run)
+	binary.NativeEndian.PutUint32(key[4:], uint32(i))
+	return key
+}
+
+// Timer implements loop.Handler: the client took too long to become ready.
+func (s *Swarm) Timer(c loop.Conn) {
+	if i, ok := s.owner(c); ok {
+		s.giveUp(i, "timeout")
+	}
+}
+
+// Closed implements loop.Handler.
+func (s *Swarm) Closed(c loop.Conn, why loop.Reason) {
+	i, ok := s.owner(c)
+	if !ok {
+		return
+	}
+	switch {
+	case s.clients[i].state >= clientSubscribing:
+		s.leave(i, "1006") // RFC 6455 section 7.1.5: no Close frame came
+	case why == loop.ReasonRefused:
+		s.leave(i, "refused")
+	default:
+		s.leave(i, "cut off")
+	}
+}
+
+// giveUp ends a connection from our side.
+func (s *Swarm) giveUp(i int32, label string) {
+	conn := s.clients[i].conn
+	s.leave(i, label)
+	s.loop.Close(conn, reasonGone)
+}
+
+// leave takes note that client i has no connection any more. label is a close code if it had come to its hello, else why it
+// did not.
+func (s *Swarm) leave(i int32, label string) {
+	c := &s.clients[i]
+	switch {
+	case c.state == clientLeaving: // we asked for it
+	case c.state >= clientSubscribing:
+		s.metrics.Closed.Add(label, 1)
+	default:
+		s.metrics.ConnectFailed.Add(label, 1)
+		s.failures++
+	}
+	if c.state == clientReady {
+		c.lost = s.loop.Clock()
+	}
+	s.enterState(c, clientAway)
+	c.conn = loop.Conn{}
+	s.orphan(i)
+	if !s.cfg.Reconnect || c.never || s.phase >= PhaseClose {
+		s.resolve(c)
+		return
+	}
+	s.dials.add(s.loop.Clock()+int64(c.backoff()), uint64(i))
+	c.tries = min(c.tries+1, 10)
+}
+
+// backoff is how long to stay away: as long as the server asked, else doubling with each failure, half of it by chance.
+func (c *client) backoff() time.Duration {
+	if c.byeDelay > 0 {
+		return time.Duration(c.byeDelay) * time.Millisecond
+	}
+	d := min(backoffMin<<c.tries, backoffMax)
+	return d/2 + rand.N(d/2)
+}
+
+func (s *Swarm) resolve(c *client) {
+	if !c.resolved {
+		c.resolved = true
+		s.unresolved--
+	}
+}
+
+// subscribe sends all subscriptions of a client at once: with the last position of each, if it was connected before.
+func (s *Swarm) subscribe(i int32) {
+	c := &s.clients[i]
+	s.enterState(c, clientSubscribing)
+	c.awaited = uint32(s.plan.perClient)
+	if c.awaited == 0 {
+		s.becomeReady(i)
+		return
+	}
+	s.out = s.out[:0]
+	for j := range s.plan.perClient {
+		sub := int(i)*s.plan.perClient + j
+		head := append(s.scratch[:0], "sub "...)
+		head = strconv.AppendInt(head, int64(j+1), 10)
+		head = append(head, ' ')
+		head = append(head, s.cfg.Channels[s.plan.channel(sub)]...)
+		if p := s.positions.get(sub); len(p) > 0 {
+			head = append(append(head, ' '), p...)
+		}
+		s.scratch = head
+		s.out = appendText(s.out, head)
+	}
+	if s.loop.SendCopy(c.conn, s.out) == loop.Full {
+		s.giveUp(i, "1006")
+	}
+}
+
+// subscribeAnswered takes the answer to the j-th subscription.
+func (s *Swarm) subscribeAnswered(i int32, j int, ok bool) {
+	c := &s.clients[i]
+	if c.state != clientSubscribing || j >= s.plan.perClient || c.awaited == 0 {
+		return
+	}
+	if ok {
+		s.subscribed[int(i)*s.plan.perClient+j] = true
+	} else {
+		c.refused = true
+	}
+	if c.awaited--; c.awaited > 0 {
+		return
+	}
+	switch {
+	case !c.refused:
+		s.becomeReady(i)
+	case s.cfg.Reconnect:
+		s.giveUp(i, "refused sub")
+	default: // it stays, and counts as not ready
+		s.loop.Arm(c.conn, 0)
+		s.enterState(c, clientPartial)
+		s.resolve(c)
+	}
+}
+
+func (s *Swarm) becomeReady(i int32) {
+	c := &s.clients[i]
+	s.loop.Arm(c.conn, 0)
+	c.tries = 0
+	s.enterState(c, clientReady)
+	if c.lost != 0 {
+		s.metrics.Reconnect.Record(s.loop.Clock() - c.lost)
+		c.lost = 0
+	}
+	s.resolve(c)
+	s.resendAll(i)
+}

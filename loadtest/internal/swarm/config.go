@@ -1,0 +1,36 @@
+package swarm
+
+import (
+	"log/slog"
+	"net/netip"
+	"time"
+)
+
+// Config of a swarm. It is taken as valid: package loadtest checks what users write.
+type Config struct {
+	Remote netip.AddrPort
+	Locals []netip.Addr // source addresses, taken in turn; none: the kernel chooses
+	Host   string       // of the handshake
+	URI    string       // of the handshake, with its query
+	Token  string       // credential, sent as Authorization: Bearer; empty: none
+
+	Connections    int
+	ConnectRate    float64       // dials per second
+	ConnectTimeout time.Duration // for connect, handshake, hello and subscriptions; in whole seconds
+	Handshakes     int           // most clients that are connecting at a time
+	Reconnect      bool          // come back after a cut, resuming from the last position
+
+	Channels      []string
+	Subscriptions int // per connection; at most as many as there are channels
+
+	Rate       float64 // publications per second, of all publishers together
+	Publishers int     // clients that publish
+	Payload    int     // bytes of a body, at least StampSize
+	IDs        bool    // send an idempotency key with each publication, and repeat it until it is acknowledged
+
+	RequestRate float64 // requests per second, of all clients together
+
+	Settle, Warmup, Duration, Drain time.Duration
+
+	Logger *slog.Logger
+}

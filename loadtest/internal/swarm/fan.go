@@ -1,0 +1,34 @@
+package swarm
+
+// fan counts down the subscribers that a publication has not reached yet, to tell when the last one has it. It remembers the
+// publications of the last ten seconds or so; one that takes longer is not in msg_last_subscriber (it is in the ledger).
+type fan struct{ recent []fanned }
+
+type fanned struct {
+	k    int64
+	left int64
+}
+
+func newFan(rate float64) fan {
+	size := 1024
+	for float64(size) < 10*rate && size < 1<<20 {
+		size *= 2
+	}
+	f := fan{make([]fanned, size)}
+	for i := range f.recent {
+		f.recent[i].k = -1
+	}
+	return f
+}
+
+func (f *fan) sent(k, subscribers int64) { f.recent[k%int64(len(f.recent))] = fanned{k, subscribers} }
+
+// received counts one subscriber down and reports whether it was the last.
+func (f *fan) received(k int64) bool {
+	r := &f.recent[k%int64(len(f.recent))]
+	if r.k != k {
+		return false
+	}
+	r.left--
+	return r.left == 0
+}

@@ -1,0 +1,90 @@
+package swarm
+
+import "github.com/millracehq/millrace/loadtest/internal/metric"
+
+// Metrics is all that a run measures. Unless its help says otherwise, a metric counts the publications that were due in the
+// steady phase, and what came of them.
+type Metrics struct {
+	Latency, Service, SendLag, LastSubscriber *metric.Trend
+	Ack, Request                              *metric.Trend
+	Connecting, Reconnect                     *metric.Trend
+
+	Delivery                                        metric.Rate
+	Expected, Received, Lost, Duplicate             metric.Counter
+	Reordered, Announced, Unsure                    metric.Counter
+	Misrouted, Damaged, Foreign                     metric.Counter
+	Published, Acked, Unacked, Failed, Resent       metric.Counter
+	RequestsSent, RequestsAnswered, RequestsFailed  metric.Counter
+	Gaps, BytesSent, BytesReceived                  metric.Counter
+	Errs, Closed, ConnectFailed                     *metric.Tagged
+	Connections                                     metric.Gauge
+	GeneratorCPU, GeneratorDelay, GeneratorResident metric.Gauge
+}
+
+// NewMetrics makes all metrics, empty.
+func NewMetrics() *Metrics {
+	return &Metrics{
+		Latency: metric.NewTrend(), Service: metric.NewTrend(), SendLag: metric.NewTrend(), LastSubscriber: metric.NewTrend(),
+		Ack: metric.NewTrend(), Request: metric.NewTrend(), Connecting: metric.NewTrend(), Reconnect: metric.NewTrend(),
+		Errs: metric.NewTagged("code"), Closed: metric.NewTagged("code"), ConnectFailed: metric.NewTagged("reason"),
+	}
+}
+
+// Groups of the summary, in its order.
+const (
+	GroupDelivery  = "DELIVERY"
+	GroupPublish   = "PUBLISH"
+	GroupRequest   = "REQUEST"
+	GroupWebSocket = "WEBSOCKET"
+	GroupNetwork   = "NETWORK"
+	GroupGenerator = "GENERATOR"
+)
+
+// Set lists the metrics under their names.
+func (m *Metrics) Set() metric.Set {
+	expected, received := m.Expected.Count, m.Received.Count
+	return metric.Set{
+		{Name: "delivery_ratio", Group: GroupDelivery, Metric: &m.Delivery, Late: true, Help: "share of msgs_expected that arrived"},
+		{Name: "msg_latency", Group: GroupDelivery, Metric: m.Latency, Help: "from when a publication was due to when a subscriber had it"},
+		{Name: "msg_service", Group: GroupDelivery, Metric: m.Service, Help: "from when a publication was sent to when a subscriber had it"},
+		{Name: "msg_last_subscriber", Group: GroupDelivery, Metric: m.LastSubscriber, Help: "from when a publication was due to when its last subscriber had it"},
+		{Name: "msgs_expected", Group: GroupDelivery, Metric: &m.Expected, Late: true, Help: "acknowledged publications, each times its subscribers"},
+		{Name: "msgs_received", Group: GroupDelivery, Metric: &m.Received, Help: "deliveries, not counting duplicates"},
+		{Name: "msgs_lost", Group: GroupDelivery, Metric: &m.Lost, Late: true, Basis: expected, Help: "expected, not received before the end of the drain, and no gap was announced"},
+		{Name: "msgs_duplicate", Group: GroupDelivery, Metric: &m.Duplicate, Basis: received, Help: "deliveries of what the subscriber already had"},
+		{Name: "msgs_reordered", Group: GroupDelivery, Metric: &m.Reordered, Basis: received, Help: "deliveries after a later one of the same publisher and channel"},
+		{Name: "msgs_announced", Group: GroupDelivery, Metric: &m.Announced, Late: true, Basis: expected, Help: "expected, not received, and announced as missing by a gap"},
+		{Name: "msgs_unsure", Group: GroupDelivery, Metric: &m.Unsure, Late: true, Help: "not received, of publications that were never acknowledged: not lost"},
+		{Name: "msgs_misrouted", Group: GroupDelivery, Metric: &m.Misrouted, Help: "deliveries on a channel that is not theirs, or to who is not subscribed; whole run"},
+		{Name: "msgs_damaged", Group: GroupDelivery, Metric: &m.Damaged, Help: "deliveries whose body is not what was published; whole run"},
+		{Name: "msgs_foreign", Group: GroupDelivery, Metric: &m.Foreign, Help: "deliveries that are not of this run; whole run"},
+		{Name: "gaps", Group: GroupDelivery, Metric: &m.Gaps, Help: "gap pushes; whole run"},
+
+		{Name: "pub_ack", Group: GroupPublish, Metric: m.Ack, Help: "from when a publication was sent to its ok"},
+		{Name: "pubs_sent", Group: GroupPublish, Metric: &m.Published, Help: "publications sent, not counting repetitions"},
+		{Name: "pubs_acked", Group: GroupPublish, Metric: &m.Acked, Help: "publications answered by ok"},
+		{Name: "pubs_failed", Group: GroupPublish, Metric: &m.Failed, Help: "publications refused, or not sent for want of a connection"},
+		{Name: "pubs_unacked", Group: GroupPublish, Metric: &m.Unacked, Late: true, Help: "publications that were sent and never answered"},
+		{Name: "pubs_resent", Group: GroupPublish, Metric: &m.Resent, Help: "repetitions after an error or a new connection; whole run"},
+
+		{Name: "req_latency", Group: GroupRequest, Metric: m.Request, Help: "from when a request was due to its res"},
+		{Name: "reqs_sent", Group: GroupRequest, Metric: &m.RequestsSent, Help: "requests sent"},
+		{Name: "reqs_answered", Group: GroupRequest, Metric: &m.RequestsAnswered, Help: "requests answered by res"},
+		{Name: "reqs_failed", Group: GroupRequest, Metric: &m.RequestsFailed, Late: true, Help: "requests answered by err, or not at all"},
+
+		{Name: "ws_connecting", Group: GroupWebSocket, Metric: m.Connecting, Help: "from the dial to the end of the WebSocket handshake; whole run"},
+		{Name: "ws_reconnect_duration", Group: GroupWebSocket, Metric: m.Reconnect, Help: "from the loss of a connection to all subscriptions being back; whole run"},
+		{Name: "ws_connect_failed", Group: GroupWebSocket, Metric: m.ConnectFailed, Help: "connects that did not come to a hello, by reason; whole run"},
+		{Name: "ws_closed", Group: GroupWebSocket, Metric: m.Closed, Help: "connections that ended unasked, by close code; whole run"},
+		{Name: "ws_connections", Group: GroupWebSocket, Metric: &m.Connections, Help: "clients that are connected and subscribed, each second of the steady phase"},
+		{Name: "errs", Group: GroupWebSocket, Metric: m.Errs, Help: "err and revoke frames, by code; whole run"},
+
+		{Name: "data_sent", Group: GroupNetwork, Metric: &m.BytesSent, Help: "bytes in the steady phase, WebSocket frames and all"},
+		{Name: "data_received", Group: GroupNetwork, Metric: &m.BytesReceived, Help: "bytes in the steady phase, WebSocket frames and all"},
+
+		{Name: "msg_send_lag", Group: GroupGenerator, Metric: m.SendLag, Help: "how late this program sent, from when a publication was due"},
+		{Name: "loadgen_cpu", Group: GroupGenerator, Metric: &m.GeneratorCPU, Help: "CPU time of this program in the steady phase, as a share of one core"},
+		{Name: "loadgen_sched_delay", Group: GroupGenerator, Metric: &m.GeneratorDelay, Help: "time its threads waited for a core in the steady phase, as a share of the phase"},
+		{Name: "loadgen_resident", Group: GroupGenerator, Metric: &m.GeneratorResident, Help: "resident memory of this program at the end of the steady phase, bytes"},
+	}
+}

@@ -1,0 +1,222 @@
+package swarm
+
+import (
+	"math"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/millracehq/millrace/internal/loop"
+	"github.com/millracehq/millrace/internal/wsio"
+)
+
+// Phase is a part of the run. They come in this order, each once; a run that is cut short skips some.
+type Phase uint8
+
+// The phases.
+const (
+	phaseIdle    Phase = iota // Start has not been called
+	PhaseConnect              // until every client is subscribed, or will not be
+	PhaseSettle               // nothing happens, so that the server gets over the connects
+	PhaseWarmup               // load, which no threshold looks at
+	PhaseSteady               // load that counts
+	PhaseDrain                // no more load; what is under way is waited for
+	PhaseClose                // closing handshakes
+	PhaseDone
+)
+
+// String is the phase's name in reports and phase files.
+func (p Phase) String() string {
+	return [...]string{"idle", "connect", "settle", "warmup", "steady", "drain", "close", "done"}[p]
+}
+
+// Mark is the beginning of a phase.
+type Mark struct {
+	Phase Phase
+	Nanos int64 // CLOCK_MONOTONIC
+	At    time.Time
+}
+
+const (
+	connectGrace   = 30 * time.Second // after the last first dial is due
+	closeGrace     = 3 * time.Second
+	closesPerTurn  = 256
+	hopeless       = 100 // connects that failed, none having succeeded: nobody is there
+	phaseUnlimited = math.MaxInt64
+)
+
+func (s *Swarm) begin() {
+	now := s.loop.Clock()
+	s.unresolved = len(s.clients)
+	for i := range s.clients {
+		s.dials.add(now+int64(float64(i)*1e9/s.cfg.ConnectRate), uint64(i))
+	}
+	s.enter(PhaseConnect, now+int64(float64(len(s.clients))*1e9/s.cfg.ConnectRate)+int64(connectGrace))
+}
+
+// enter begins a phase that ends by itself at until.
+func (s *Swarm) enter(p Phase, until int64) {
+	now := s.loop.Clock()
+	s.phase, s.until, s.starts[p] = p, until, now
+	s.marks <- Mark{Phase: p, Nanos: now, At: time.Now()}
+}
+
+// Turn implements loop.Handler: everything that is due by the clock.
+func (s *Swarm) Turn() (more bool) {
+	if s.phase == phaseIdle || s.phase == PhaseDone {
+		return false
+	}
+	now := s.loop.Clock()
+	if s.phase < PhaseClose {
+		more = s.dialDue(now)
+		more = s.resendDue(now) || more
+	}
+	more = s.step(now) || more
+	if !more {
+		s.sleep()
+	}
+	return more
+}
+
+// step does what the phase has to do, and ends it when its time is over.
+func (s *Swarm) step(now int64) (more bool) {
+	switch s.phase {
+	case PhaseConnect:
+		gaveUp := s.ready == 0 && s.failures >= min(hopeless, len(s.clients)) && !s.cfg.Reconnect
+		if s.unresolved == 0 || now >= s.until || gaveUp {
+			s.rollCall()
+		}
+	case PhaseSettle:
+		if now >= s.until {
+			s.enter(PhaseWarmup, now+int64(s.cfg.Warmup))
+		}
+	case PhaseWarmup, PhaseSteady:
+		more = s.load(now)
+	case PhaseDrain:
+		arrived := s.pending.open == 0 && s.outstanding == 0 && len(s.unacked) == 0
+		if arrived || now >= s.until {
+			s.audit()
+			s.enter(PhaseClose, now+int64(closeGrace))
+		}
+	case PhaseClose:
+		more = s.closeSome()
+		if !more && s.leaving == 0 || now >= s.until {
+			s.enter(PhaseDone, phaseUnlimited)
+			close(s.marks)
+			close(s.done)
+		}
+	case phaseIdle, PhaseDone:
+	}
+	return more
+}
+
+// rollCall notes who is subscribed when the load begins: they, and nobody else, must get everything.
+func (s *Swarm) rollCall() {
+	for sub, ok := range s.subscribed {
+		if i := sub / s.plan.perClient; ok && s.clients[i].state == clientReady {
+			s.roll[sub] = true
+			s.reach[s.plan.channel(sub)]++
+		}
+	}
+	s.readyAtRoll = s.ready
+	if s.ready == 0 {
+		s.plan.total = 0
+		s.audit()
+		s.enter(PhaseClose, s.loop.Clock()+int64(closeGrace))
+		return
+	}
+	s.enter(PhaseSettle, s.loop.Clock()+int64(s.cfg.Settle))
+}
+
+// load publishes and requests. The steady phase begins by the clock, but ends only when everything that was due has been sent:
+// a generator that is behind shows it in msg_send_lag, not by sending less.
+func (s *Swarm) load(now int64) (more bool) {
+	if s.phase == PhaseWarmup && now >= s.until {
+		s.enter(PhaseSteady, s.until+int64(s.cfg.Duration))
+		stats := s.loop.Stats()
+		s.bytes = [2]uint64{stats.BytesOut, stats.BytesIn}
+	}
+	more = s.publishDue(now)
+	if s.phase != PhaseSteady {
+		return more
+	}
+	if s.cfg.RequestRate > 0 {
+		more = s.requestDue(now) || more
+	}
+	if tick := s.loop.Tick(); tick != s.gaugeTick {
+		s.gaugeTick = tick
+		s.metrics.Connections.Set(float64(s.ready))
+	}
+	if now >= s.until && !more {
+		s.endLoad()
+	}
+	return more
+}
+
+func (s *Swarm) endLoad() {
+	s.plan.total = min(s.plan.total, s.next)
+	s.readyAtEnd = s.ready
+	stats := s.loop.Stats()
+	if s.phase == PhaseSteady {
+		s.metrics.Connections.Set(float64(s.ready))
+		s.metrics.BytesSent.Set(int64(stats.BytesOut - s.bytes[0]))
+		s.metrics.BytesReceived.Set(int64(stats.BytesIn - s.bytes[1]))
+	}
+	s.enter(PhaseDrain, s.loop.Clock()+int64(s.cfg.Drain))
+}
+
+// cutShort ends the load now.
+func (s *Swarm) cutShort() {
+	switch {
+	case s.phase < PhaseWarmup:
+		s.plan.total = 0
+		s.audit()
+		s.enter(PhaseClose, s.loop.Clock()+int64(closeGrace))
+	case s.phase < PhaseDrain:
+		s.endLoad()
+	}
+}
+
+// sleep asks for a turn when the next thing is due.
+func (s *Swarm) sleep() {
+	at := s.until
+	earlier := func(t int64, ok bool) {
+		if ok {
+			at = min(at, t)
+		}
+	}
+	if s.phase < PhaseClose {
+		if s.underway < s.cfg.Handshakes {
+			earlier(s.dials.next())
+		}
+		earlier(s.resends.next())
+	}
+	if s.phase == PhaseWarmup || s.phase == PhaseSteady {
+		earlier(s.dueAt(s.next), s.next < s.plan.total)
+		if s.phase == PhaseSteady && s.cfg.RequestRate > 0 {
+			earlier(s.requestAt(s.nextReq), true)
+		}
+	}
+	if at != s.wake || at <= s.loop.Clock() {
+		s.wake = at
+		s.loop.WakeAt(at)
+	}
+}
+
+// closeSome begins some closing handshakes.
+func (s *Swarm) closeSome() (more bool) {
+	for range closesPerTurn {
+		if s.closing == len(s.clients) {
+			return false
+		}
+		c := &s.clients[s.closing]
+		s.closing++
+		if c.conn == (loop.Conn{}) {
+			continue
+		}
+		s.out = wsio.AppendMasked(s.out[:0], ws.OpClose, wsio.AppendClose(nil, ws.StatusNormalClosure, ""), newMask())
+		s.loop.SendCopy(c.conn, s.out)
+		s.enterState(c, clientLeaving)
+	}
+	return true
+}

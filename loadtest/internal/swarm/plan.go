@@ -1,0 +1,59 @@
+package swarm
+
+// plan is who publishes and subscribes to what. It is arithmetic, so that a delivery finds its line without a lookup:
+//
+//	subscription i*K + j   of client i, j-th of K           is to channel (i*K + j) mod C
+//	feed f                 one publisher's to one channel   is to channel f mod C, of publisher f mod P
+//	publication k          due at start + k/rate            is number k / F of feed k mod F
+//	line                   one subscription's of one feed   is subscription*lanes + f / C
+type plan struct {
+	clients, channels, perClient int // N, C, K
+	publishers                   int // P
+	feeds, lanes                 int // F, and feeds per channel: F = lanes * C
+	warm, total                  int64
+	interval                     float64 // ns between publications
+}
+
+func newPlan(c Config) plan {
+	p := plan{clients: c.Connections, channels: len(c.Channels), perClient: c.Subscriptions, publishers: c.Publishers}
+	if p.publishers > 0 && p.channels > 0 {
+		p.lanes = (p.publishers + p.channels - 1) / p.channels
+		p.feeds = p.lanes * p.channels
+	}
+	if c.Rate > 0 {
+		p.interval = 1e9 / c.Rate
+		p.warm = int64(c.Warmup.Seconds() * c.Rate)
+		p.total = p.warm + int64(c.Duration.Seconds()*c.Rate)
+	}
+	return p
+}
+
+// channel of a subscription.
+func (p *plan) channel(subscription int) int { return subscription % p.channels }
+
+// subscription is the one of a client to a channel.
+func (p *plan) subscription(client int32, channel int) (subscription int, ok bool) {
+	first := int(client) * p.perClient
+	j := (channel - first%p.channels + p.channels) % p.channels
+	return first + j, j < p.perClient
+}
+
+// publisher is the client that publishes a feed; they are spread evenly over all clients.
+func (p *plan) publisher(feed uint32) int32 {
+	return int32(int(feed) % p.publishers * p.clients / p.publishers)
+}
+
+func (p *plan) feed(k int64) (feed, seq uint32) {
+	return uint32(k % int64(p.feeds)), uint32(k / int64(p.feeds))
+}
+
+func (p *plan) publication(feed, seq uint32) int64 { return int64(seq)*int64(p.feeds) + int64(feed) }
+
+func (p *plan) line(subscription int, feed uint32) int {
+	return subscription*p.lanes + int(feed)/p.channels
+}
+
+// before is how many numbers of a feed are among the publications below k.
+func (p *plan) before(feed uint32, k int64) uint32 {
+	return uint32((k - int64(feed) + int64(p.feeds) - 1) / int64(p.feeds))
+}

@@ -1,0 +1,122 @@
+package swarm
+
+import (
+	"strconv"
+
+	"github.com/millracehq/millrace/internal/loop"
+)
+
+// commandsPerTurn is how many commands go out before what has come in has its turn.
+const commandsPerTurn = 64
+
+// publishDue sends the publications that are due by now, at most a turn's worth.
+func (s *Swarm) publishDue(now int64) (more bool) {
+	for range commandsPerTurn {
+		if s.next >= s.plan.total || s.dueAt(s.next) > now {
+			return false
+		}
+		s.publish(s.next)
+		s.next++
+	}
+	return true
+}
+
+// dueAt is when publication k is due.
+func (s *Swarm) dueAt(k int64) int64 {
+	return s.starts[PhaseWarmup] + int64(float64(k)*s.plan.interval)
+}
+
+func (s *Swarm) publish(k int64) {
+	feed, _ := s.plan.feed(k)
+	i := s.plan.publisher(feed)
+	s.fan.sent(k, s.reach[int(feed)%s.plan.channels])
+	place, ok := s.pending.add(command{k: k, due: s.dueAt(k), client: i, kind: commandPublish})
+	if !ok {
+		s.notPublished(k)
+		return
+	}
+	s.clients[i].unanswered++
+	switch {
+	case s.clients[i].state == clientReady:
+		s.sendPublication(place)
+		if c := &s.pending.all[place]; k >= s.plan.warm {
+			s.metrics.SendLag.Record(c.first - c.due)
+		}
+	case s.repeats():
+		s.pending.all[place].kind = commandResend
+	default:
+		s.fail(place)
+	}
+}
+
+// repeats says whether publications are kept until they are acknowledged, over connections.
+func (s *Swarm) repeats() bool { return s.cfg.IDs && s.cfg.Reconnect }
+
+// sendPublication sends a publication for the first time or again.
+func (s *Swarm) sendPublication(place uint32) {
+	c := &s.pending.all[place]
+	feed, seq := s.plan.feed(c.k)
+	c.kind = commandPublish
+	c.last = s.loop.Clock()
+	if c.first == 0 {
+		c.first = c.last
+		if c.k >= s.plan.warm {
+			s.metrics.Published.Add(1)
+		}
+	} else {
+		s.metrics.Resent.Add(1)
+		s.resent[c.k] = true
+	}
+	b := s.head("pub ", place, int(feed)%s.plan.channels)
+	if s.cfg.IDs {
+		b = s.appendID(append(b, ' '), c.k)
+	}
+	b = append(b, '\n')
+	b = stamp{run: s.run, feed: feed, seq: seq, due: c.due, lag: c.first - c.due}.append(b)
+	b = append(b, s.padding[StampSize:]...)
+	if s.send(c.client, b) == loop.Full {
+		s.again(place, 0)
+	}
+}
+
+// head begins a command: its verb, REF and channel.
+func (s *Swarm) head(verb string, place uint32, channel int) []byte {
+	b := append(s.scratch[:0], verb...)
+	b = strconv.AppendUint(b, s.pending.ref(place), 10)
+	b = append(b, ' ')
+	return append(b, s.cfg.Channels[channel]...)
+}
+
+func (s *Swarm) send(i int32, text []byte) loop.Result {
+	s.scratch = text
+	s.out = appendText(s.out[:0], text)
+	return s.loop.SendCopy(s.clients[i].conn, s.out)
+}
+
+// requestDue sends the requests that are due by now, at most a turn's worth. They go round all clients.
+func (s *Swarm) requestDue(now int64) (more bool) {
+	for range commandsPerTurn {
+		due := s.requestAt(s.nextReq)
+		if due > now || due >= s.until {
+			return false
+		}
+		i := int32(s.nextReq % int64(len(s.clients)))
+		channel := int(s.nextReq) % s.plan.channels
+		s.nextReq++
+		s.metrics.RequestsSent.Add(1)
+		place, ok := s.pending.add(command{due: due, client: i, kind: commandRequest})
+		if !ok {
+			continue // not answered, which is what reqs_failed counts
+		}
+		s.clients[i].unanswered++
+		if s.clients[i].state == clientReady {
+			s.send(i, append(append(s.head("req ", place, channel), '\n'), s.padding...))
+		}
+	}
+	return true
+}
+
+// requestAt is when request n is due, from the beginning of the steady phase.
+func (s *Swarm) requestAt(n int64) int64 {
+	return s.starts[PhaseSteady] + int64(float64(n)*1e9/s.cfg.RequestRate)
+}

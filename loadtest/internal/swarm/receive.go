@@ -1,0 +1,242 @@
+package swarm
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"math/rand/v2"
+	"strconv"
+
+	"github.com/gobwas/ws"
+
+	"github.com/millracehq/millrace/internal/loop"
+	"github.com/millracehq/millrace/internal/wsio"
+	"github.com/millracehq/millrace/loadtest/internal/ledger"
+)
+
+// Data implements loop.Handler.
+func (s *Swarm) Data(c loop.Conn, b []byte) (consumed int) {
+	i, ok := s.owner(c)
+	if !ok {
+		return len(b)
+	}
+	now := s.loop.Clock()
+	if s.clients[i].state == clientHandshaking {
+		n, err := wsio.ParseResponse(b, s.key(i))
+		if err != nil {
+			s.giveUp(i, handshakeReason(err))
+			return len(b)
+		}
+		if n == 0 {
+			return 0
+		}
+		consumed = n
+		s.enterState(&s.clients[i], clientGreeted)
+		s.metrics.Connecting.Record(now - s.clients[i].began)
+	}
+	for s.clients[i].conn == c {
+		h, ok, err := wsio.ParseHeader(b[consumed:])
+		if err == nil && ok {
+			err = h.Check(false, false, 0, maxMessage)
+		}
+		if err != nil || ok && !h.Fin { // a gateway never sends a message in fragments
+			s.giveUp(i, "1002")
+			return len(b)
+		}
+		if !ok || len(b)-consumed < h.Size+h.Length {
+			return consumed
+		}
+		payload := b[consumed+h.Size : consumed+h.Size+h.Length]
+		consumed += h.Size + h.Length
+		s.frame(i, h.OpCode, payload, now)
+	}
+	return len(b)
+}
+
+func handshakeReason(err error) string {
+	var status *wsio.StatusError
+	if errors.As(err, &status) {
+		return "status " + strconv.Itoa(status.Status)
+	}
+	return "bad handshake"
+}
+
+func (s *Swarm) frame(i int32, op ws.OpCode, payload []byte, now int64) {
+	conn := s.clients[i].conn
+	switch op {
+	case ws.OpPing:
+		s.out = wsio.AppendMasked(s.out[:0], ws.OpPong, payload, newMask())
+		s.loop.SendCopy(conn, s.out)
+	case ws.OpClose:
+		code, _, err := wsio.ParseClose(payload)
+		label := strconv.Itoa(int(code))
+		if err != nil {
+			label = "1002"
+		}
+		if code >= 4100 && code < 4200 {
+			s.clients[i].never = true
+		}
+		s.out = wsio.AppendMasked(s.out[:0], ws.OpClose, payload, newMask())
+		s.loop.SendCopy(conn, s.out)
+		s.leave(i, label)
+		s.loop.CloseAfterFlush(conn)
+	case ws.OpText, ws.OpBinary:
+		s.message(i, payload, now)
+	}
+}
+
+func newMask() (mask [4]byte) {
+	binary.NativeEndian.PutUint32(mask[:], rand.Uint32())
+	return mask
+}
+
+// appendText appends a masked text message.
+func appendText(dst, payload []byte) []byte {
+	return wsio.AppendMasked(dst, ws.OpText, payload, newMask())
+}
+
+// token cuts the first token off a head.
+func token(head []byte) (first, rest []byte) {
+	if at := bytes.IndexByte(head, ' '); at >= 0 {
+		return head[:at], head[at+1:]
+	}
+	return head, nil
+}
+
+// message takes one frame of millrace.v1.
+func (s *Swarm) message(i int32, b []byte, now int64) {
+	head, body := b, []byte(nil)
+	if at := bytes.IndexByte(b, '\n'); at >= 0 {
+		head, body = b[:at], b[at+1:]
+	}
+	verb, rest := token(head)
+	switch string(verb) {
+	case "msg":
+		channel, rest := token(rest)
+		position, _ := token(rest)
+		s.publication(i, channel, position, body, now)
+	case "ok":
+		ref, rest := token(rest)
+		position, _ := token(rest)
+		s.ok(i, number(ref), position, now)
+	case "res":
+		ref, _ := token(rest)
+		s.answered(number(ref), now)
+	case "err":
+		ref, rest := token(rest)
+		code, text := token(rest)
+		s.err(i, number(ref), code, text)
+	case "gap":
+		channel, rest := token(rest)
+		position, _ := token(rest)
+		s.gap(i, channel, position)
+	case "hello":
+		if s.clients[i].state == clientGreeted {
+			s.subscribe(i)
+		}
+	case "bye":
+		code, rest := token(rest)
+		delay, _ := token(rest)
+		s.clients[i].byeDelay = int32(min(number(delay), 1<<30))
+		s.clients[i].never = len(code) == 4 && string(code[:2]) == "41"
+	case "revoke":
+		_, rest := token(rest)
+		code, _ := token(rest)
+		s.metrics.Errs.Add(string(code), 1)
+	case "join", "leave", "pong": // not asked for, and harmless
+	default:
+		s.metrics.Damaged.Add(1)
+	}
+}
+
+// number reads a REF or another decimal; 0 when it is none, which no REF is.
+func number(b []byte) (n uint64) {
+	if len(b) > 18 {
+		return 0
+	}
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return 0
+		}
+		n = n*10 + uint64(c-'0')
+	}
+	return n
+}
+
+// publication enters a delivery.
+func (s *Swarm) publication(i int32, channel, position, body []byte, now int64) {
+	m := s.metrics
+	st, ok := parseStamp(body)
+	if !ok || st.run != s.run {
+		m.Foreign.Add(1)
+		return
+	}
+	if int(st.feed) >= s.plan.feeds || st.seq >= s.plan.before(st.feed, s.next) || !bytes.Equal(body[StampSize:], s.padding[StampSize:]) {
+		m.Damaged.Add(1)
+		return
+	}
+	number := int(st.feed) % s.plan.channels
+	sub, subscribes := s.plan.subscription(i, number)
+	if !subscribes || string(channel) != s.cfg.Channels[number] {
+		m.Misrouted.Add(1)
+		return
+	}
+	s.positions.set(sub, position)
+	if !s.roll[sub] {
+		return
+	}
+	k := s.plan.publication(st.feed, st.seq)
+	steady := k >= s.plan.warm
+	outcome := s.ledger.Receive(s.plan.line(sub, st.feed), st.seq)
+	if outcome == ledger.Late && s.resent[k] {
+		outcome = ledger.InOrder // it was sent again after later ones: the order is the swarm's own
+	}
+	switch {
+	case steady:
+		s.deliver(st, k, outcome, now)
+	case outcome == ledger.Duplicate:
+		s.warmup.Duplicate++
+	default:
+		s.warmup.Received++
+		if outcome == ledger.Late {
+			s.warmup.Reordered++
+		}
+	}
+	if outcome != ledger.Duplicate {
+		s.outstanding--
+	}
+}
+
+// deliver counts a delivery of the steady phase.
+func (s *Swarm) deliver(st stamp, k int64, outcome ledger.Outcome, now int64) {
+	m := s.metrics
+	if outcome == ledger.Duplicate {
+		m.Duplicate.Add(1)
+		return
+	}
+	if outcome == ledger.Late {
+		m.Reordered.Add(1)
+	}
+	m.Received.Add(1)
+	m.Latency.Record(now - st.due)
+	m.Service.Record(now - st.sent())
+	if s.fan.received(k) {
+		m.LastSubscriber.Record(now - st.due)
+	}
+}
+
+// gap takes the announcement that publications are missing: none that is sent after this can be meant.
+func (s *Swarm) gap(i int32, channel, position []byte) {
+	s.metrics.Gaps.Add(1)
+	for j := range s.plan.perClient {
+		sub := int(i)*s.plan.perClient + j
+		if s.cfg.Channels[s.plan.channel(sub)] != string(channel) {
+			continue
+		}
+		s.positions.set(sub, position)
+		for lane := range s.plan.lanes {
+			feed := uint32(lane*s.plan.channels + s.plan.channel(sub))
+			s.ledger.Announce(s.plan.line(sub, feed), s.plan.before(feed, s.next))
+		}
+	}
+}

@@ -1,0 +1,142 @@
+package swarm
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/millracehq/millrace/internal/loop"
+	"github.com/millracehq/millrace/internal/slab"
+	"github.com/millracehq/millrace/loadtest/internal/ledger"
+)
+
+// Swarm is one run of many clients. See the package's doc for who may call what.
+type Swarm struct {
+	// Immutable after New.
+	cfg     Config
+	plan    plan
+	run     uint32 // in every stamp: tells this run's publications from others'
+	loop    *loop.Loop
+	padding []byte // of a whole body; the stamp covers its beginning
+	marks   chan Mark
+	done    chan struct{}
+
+	// Owned by the loop.
+	metrics *Metrics
+	phase   Phase
+	until   int64 // ns: when the phase ends by itself
+	starts  [PhaseDone + 1]int64
+
+	clients    []client
+	owners     slab.Slab[int32] // client + 1, by descriptor
+	subscribed []bool           // by subscription: the server said ok
+	positions  positions
+	dials      agenda // clients
+	underway   int    // clients that are connecting
+	ready      int    // clients connected and subscribed
+	leaving    int    // clients whose closing handshake has begun
+	unresolved int    // clients of which it is not known yet whether they will be ready
+	failures   int    // connects
+	local      int    // next source address
+	wake       int64  // what the loop was last told
+
+	pending                 pending
+	resends                 agenda // REFs
+	next                    int64  // publication
+	nextReq                 int64
+	reqStart                int64
+	unacked                 map[int64]bool // publications that ended without ok: steady or not
+	resent                  map[int64]bool
+	readyAtRoll, readyAtEnd int
+	reach                   []int64 // subscribers by channel, at the roll call
+	roll                    []bool  // by subscription: counted
+	ledger                  *ledger.Ledger
+	fan                     fan
+	outstanding             int64 // deliveries of acknowledged publications that have not come yet
+	warmup                  Counts
+	missing                 []Missing
+	bytes                   [2]uint64 // sent, received at the beginning of the steady phase
+	gaugeTick               uint32
+	closing                 int // next client to close
+	scratch                 []byte
+	out                     []byte
+}
+
+// Counts are the figures of the warm-up, which no threshold looks at.
+type Counts struct {
+	Received  int64 `json:"received"`
+	Duplicate int64 `json:"duplicate"`
+	Reordered int64 `json:"reordered"`
+	Lost      int64 `json:"lost"`
+}
+
+// New prepares a swarm; nothing is dialled before Start.
+func New(cfg Config) (*Swarm, error) {
+	l, err := loop.New(loop.Config{
+		Linger:    lingerTime,
+		Logger:    cfg.Logger,
+		MaxUnread: maxMessage + 1<<10,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("event loop: %w", err)
+	}
+	var run [4]byte
+	_, _ = rand.Read(run[:]) // never fails
+	s := &Swarm{
+		cfg:     cfg,
+		plan:    newPlan(cfg),
+		run:     binary.NativeEndian.Uint32(run[:]),
+		loop:    l,
+		padding: appendPadding(nil, cfg.Payload),
+		marks:   make(chan Mark, PhaseDone+1),
+		done:    make(chan struct{}),
+		metrics: NewMetrics(),
+		clients: make([]client, cfg.Connections),
+		unacked: make(map[int64]bool),
+		resent:  make(map[int64]bool),
+	}
+	subscriptions := cfg.Connections * cfg.Subscriptions
+	s.subscribed = make([]bool, subscriptions)
+	s.roll = make([]bool, subscriptions)
+	s.reach = make([]int64, len(cfg.Channels))
+	s.ledger = ledger.New(subscriptions * s.plan.lanes)
+	s.fan = newFan(cfg.Rate)
+	if cfg.Reconnect {
+		s.positions = newPositions(subscriptions)
+	}
+	return s, nil
+}
+
+// Start begins to connect.
+func (s *Swarm) Start() error {
+	if err := s.loop.Start(s); err != nil {
+		return fmt.Errorf("event loop: %w", err)
+	}
+	s.loop.Post(s.begin)
+	return nil
+}
+
+// Marks tells when each phase began. It holds all of them, so nobody has to listen.
+func (s *Swarm) Marks() <-chan Mark { return s.marks }
+
+// Done is closed when the run is over, connections closed and accounts made up.
+func (s *Swarm) Done() <-chan struct{} { return s.done }
+
+// Do runs f on the loop and waits for it. It reports false when the loop is gone.
+func (s *Swarm) Do(f func()) bool {
+	ran := make(chan struct{})
+	if !s.loop.Post(func() { f(); close(ran) }) {
+		return false
+	}
+	<-ran
+	return true
+}
+
+// Stop ends the run early: publishing stops, what is under way is still waited for, and the accounts are made up.
+func (s *Swarm) Stop() { s.Do(s.cutShort) }
+
+// Close frees the loop; connections that are still open are dropped.
+func (s *Swarm) Close() { s.loop.Stop() }
+
+// Metrics is what has been measured. While the run is on, only functions given to Do may look.
+func (s *Swarm) Metrics() *Metrics { return s.metrics }

@@ -1,0 +1,265 @@
+package loadtest
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/millracehq/millrace/loadtest/internal/metric"
+	"github.com/millracehq/millrace/loadtest/internal/swarm"
+)
+
+// Exit codes of the program; those up to 110 and 255 are k6's.
+const (
+	ExitOK          = 0
+	ExitFailed      = 99  // a threshold was crossed, or there is no evidence
+	ExitConfig      = 104 // the scenario is not valid
+	ExitInterrupted = 105 // stopped by a signal
+	ExitStart       = 107 // the run could not start
+	ExitInvalid     = 111 // everything held, but the generator was the limit
+	ExitNoFile      = 255 // there is no such file
+)
+
+// Report is what a run came to. Its JSON is the format of --json.
+type Report struct {
+	Version     string            `json:"version"` // of the program
+	Name        string            `json:"name"`
+	Tags        map[string]string `json:"tags,omitempty"`
+	Started     time.Time         `json:"started"`
+	Seconds     float64           `json:"steady_seconds"`
+	Scenario    *Scenario         `json:"scenario"`
+	Environment Environment       `json:"environment"`
+	Phases      []PhaseStart      `json:"phases"`
+	Thresholds  []ThresholdResult `json:"thresholds"`
+	Evidence    []Check           `json:"evidence"`
+	Generator   Generator         `json:"generator"`
+	Metrics     map[string]Values `json:"metrics"`
+	Warmup      swarm.Counts      `json:"warmup"`
+	Interrupted bool              `json:"interrupted"`
+	Aborted     string            `json:"aborted,omitempty"` // threshold that ended the run
+	Passed      bool              `json:"passed"`
+	ExitCode    int               `json:"exit_code"`
+
+	set     metric.Set
+	stats   []metric.Method
+	account swarm.Account
+}
+
+// Environment is where the run took place.
+type Environment struct {
+	OS       string `json:"os"`
+	Kernel   string `json:"kernel"`
+	Arch     string `json:"arch"`
+	CPUs     int    `json:"cpus"`
+	Go       string `json:"go"`
+	MemoryMB int    `json:"memory_mb"`
+	Files    uint64 `json:"open_files_limit"`
+	Ports    int    `json:"ephemeral_ports"`
+}
+
+// PhaseStart is when a phase began.
+type PhaseStart struct {
+	Phase string    `json:"phase"`
+	Time  time.Time `json:"time"`
+}
+
+// ThresholdResult is the verdict on one threshold.
+type ThresholdResult struct {
+	Metric    string  `json:"metric"`
+	Threshold string  `json:"threshold"`
+	OK        bool    `json:"ok"`
+	Method    string  `json:"method"`
+	Value     float64 `json:"value"`
+	Known     bool    `json:"known"`         // there was enough evidence for a value
+	Why       string  `json:"why,omitempty"` // it failed
+
+	kind metric.Kind
+}
+
+// Check is one thing that a run must show whatever its thresholds are.
+type Check struct {
+	OK   bool   `json:"ok"`
+	Text string `json:"text"`
+}
+
+// Values are what one metric came to.
+type Values struct {
+	Type   metric.Kind        `json:"type"`
+	Values map[string]float64 `json:"values"`
+	Tag    string             `json:"tag,omitempty"`      // by what the counts are split
+	Counts map[string]int64   `json:"counts,omitempty"`   // the parts of a tagged counter
+	Over   int64              `json:"over_60s,omitempty"` // values of a trend above its range: they count as 60 s
+}
+
+func (r *run) report() *Report {
+	rep := &Report{
+		Version: r.options.Version, Name: r.options.Name, Tags: r.scenario.Tags, Started: r.started,
+		Scenario: r.scenario, Environment: environment(), Interrupted: r.interrupted, Aborted: r.aborted,
+		set: r.set, account: r.swarm.Account(),
+	}
+	rep.stats, _ = r.scenario.trendStats()
+	rep.Seconds = rep.account.Seconds
+	rep.Warmup = rep.account.Warmup
+	m := r.swarm.Metrics()
+	rep.Generator = judge(m, r.from, r.to)
+	for _, p := range r.marks {
+		rep.Phases = append(rep.Phases, PhaseStart{p.Phase.String(), p.At})
+	}
+	for _, b := range r.bound {
+		v := b.Check(rep.Seconds)
+		rep.Thresholds = append(rep.Thresholds, ThresholdResult{
+			Metric: b.Metric, Threshold: b.Source, OK: v.OK, Method: b.Method.String(), Value: v.Value, Known: v.Known, Why: v.Why, kind: b.Entry.Metric.Kind(),
+		})
+	}
+	rep.Evidence = evidence(r.scenario, m, rep.account)
+	rep.Metrics = make(map[string]Values, len(r.set))
+	for _, e := range r.set {
+		rep.Metrics[e.Name] = values(e.Metric, rep.stats, rep.Seconds)
+	}
+	rep.conclude()
+	return rep
+}
+
+func (rep *Report) conclude() {
+	rep.Passed = !slices.ContainsFunc(rep.Thresholds, func(t ThresholdResult) bool { return !t.OK }) &&
+		!slices.ContainsFunc(rep.Evidence, func(c Check) bool { return !c.OK })
+	switch {
+	case rep.Interrupted:
+		rep.Passed, rep.ExitCode = false, ExitInterrupted
+	case rep.Aborted != "", !rep.Passed:
+		rep.Passed, rep.ExitCode = false, ExitFailed
+	case rep.Generator.Verdict == VerdictInvalid:
+		rep.Passed, rep.ExitCode = false, ExitInvalid
+	}
+}
+
+// evidence lists what any run must show: what did not happen cannot have gone well.
+func evidence(s *Scenario, m *swarm.Metrics, a swarm.Account) []Check {
+	checks := []Check{{a.Ready == s.Connections, fmt.Sprintf("%d of %d connections opened and subscribed%s", a.Ready, s.Connections, parts(m.ConnectFailed, m.Errs))}}
+	if a.Ready > 0 {
+		checks = append(checks, Check{a.ReadyEnd == s.Connections, fmt.Sprintf("%d of %d connections there at the end of the steady phase%s", a.ReadyEnd, s.Connections, parts(m.Closed))})
+	}
+	if s.Publish.Rate > 0 {
+		checks = append(checks, Check{m.Acked.Count() > 0, fmt.Sprintf("%d publications acknowledged", m.Acked.Count())})
+		if s.Subscriptions > 0 {
+			checks = append(checks, Check{m.Received.Count() > 0, fmt.Sprintf("%d deliveries received", m.Received.Count())})
+		}
+	}
+	if n := m.Misrouted.Count() + m.Damaged.Count(); n > 0 {
+		checks = append(checks, Check{false, fmt.Sprintf("%d deliveries misrouted, %d damaged", m.Misrouted.Count(), m.Damaged.Count())})
+	}
+	return checks
+}
+
+// parts writes the parts of tagged counters: " (refused 3, status 401 5)".
+func parts(counters ...*metric.Tagged) string {
+	var list []string
+	for _, c := range counters {
+		for value, n := range c.Counts() {
+			list = append(list, fmt.Sprintf("%s %s: %d", c.Tag, value, n))
+		}
+	}
+	if len(list) == 0 {
+		return ""
+	}
+	slices.Sort(list)
+	return " (" + strings.Join(list, ", ") + ")"
+}
+
+func values(m metric.Metric, stats []metric.Method, seconds float64) Values {
+	v := Values{Type: m.Kind(), Values: make(map[string]float64)}
+	switch m := m.(type) {
+	case *metric.Trend:
+		for _, stat := range stats {
+			v.Values[stat.String()] = m.Read(stat, seconds)
+		}
+		v.Values["count"] = float64(m.Samples())
+		v.Over = m.Over()
+	case *metric.Gauge:
+		v.Values["value"], v.Values["min"], v.Values["max"] = m.Value(), m.Min(), m.Max()
+	case *metric.Rate:
+		v.Values["rate"], v.Values["passes"], v.Values["fails"] = m.Share(), float64(m.Passes()), float64(m.Samples()-m.Passes())
+	default: // a counter, tagged or not
+		v.Values["count"] = m.Read(metric.Method{Name: "count"}, seconds)
+		v.Values["rate"] = m.Read(metric.Method{Name: "rate"}, seconds)
+	}
+	if t, ok := m.(*metric.Tagged); ok {
+		v.Tag, v.Counts = t.Tag, t.Counts()
+	}
+	return v
+}
+
+func environment() Environment {
+	e := Environment{
+		OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Go: runtime.Version(),
+		MemoryMB: procKilobytes("/proc/meminfo", "MemTotal:") / 1024, Ports: ephemeralPorts(),
+	}
+	var u unix.Utsname
+	if unix.Uname(&u) == nil {
+		e.Kernel = unix.ByteSliceToString(u.Release[:])
+	}
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil {
+		e.Files = limit.Cur
+	}
+	return e
+}
+
+// WriteJSON writes the whole report.
+func (rep *Report) WriteJSON(w io.Writer) error {
+	return writeJSON(w, rep)
+}
+
+func writeJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false) // thresholds have < and > in them
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// WriteLedger writes the delivery accounts: every acknowledged publication, warm-up included, that somebody did not get.
+func (rep *Report) WriteLedger(w io.Writer) error {
+	missing := rep.account.Missing
+	if missing == nil {
+		missing = []swarm.Missing{}
+	}
+	return writeJSON(w, struct {
+		Run       string          `json:"run"`
+		Published int64           `json:"published"`
+		Acked     int64           `json:"acknowledged"`
+		Missing   []swarm.Missing `json:"missing"`
+	}{fmt.Sprintf("%x", rep.account.Run), rep.account.Published, rep.account.Published - rep.account.Unacked, missing})
+}
+
+// WriteExport writes the summary in the format of k6's --summary-export. As there, true beside a threshold means that it was crossed.
+func (rep *Report) WriteExport(w io.Writer) error {
+	metrics := make(map[string]map[string]any, len(rep.Metrics))
+	for name, m := range rep.Metrics {
+		out := make(map[string]any, len(m.Values)+1)
+		for k, v := range m.Values {
+			out[k] = v
+		}
+		metrics[name] = out
+	}
+	for _, t := range rep.Thresholds {
+		m := metrics[t.Metric]
+		if m == nil {
+			m = map[string]any{t.Method: t.Value}
+			metrics[t.Metric] = m
+		}
+		crossed, _ := m["thresholds"].(map[string]bool)
+		if crossed == nil {
+			crossed = make(map[string]bool)
+			m["thresholds"] = crossed
+		}
+		crossed[t.Threshold] = !t.OK
+	}
+	root := map[string]any{"name": "", "path": "", "groups": map[string]any{}, "checks": map[string]any{}}
+	return writeJSON(w, map[string]any{"metrics": metrics, "root_group": root})
+}

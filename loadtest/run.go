@@ -1,0 +1,166 @@
+package loadtest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/millracehq/millrace/loadtest/internal/metric"
+	"github.com/millracehq/millrace/loadtest/internal/swarm"
+)
+
+// Options of a run beside the scenario; the zero value is a quiet one.
+type Options struct {
+	Name     string       // of the scenario, for reports
+	Version  string       // of the program, for reports
+	Progress io.Writer    // live progress; nil: none
+	Terminal bool         // Progress is one: redraw a line instead of writing one a second
+	Phases   io.Writer    // gets a JSON line at the beginning of each phase; nil: nobody
+	Logger   *slog.Logger // nil: none
+}
+
+// Errors that Run wraps.
+var (
+	ErrConfig = errors.New("the scenario is not valid")
+	ErrStart  = errors.New("the run could not start")
+)
+
+const thresholdInterval = 2 * time.Second
+
+// Run runs a scenario to its end and judges it. When ctx ends, the load stops, what is under way is still waited for, and the
+// report says that the run was interrupted. Errors wrap [ErrConfig] or [ErrStart]; a run that failed is a report.
+func Run(ctx context.Context, s *Scenario, o Options) (*Report, error) {
+	if err := s.Validate(); err != nil {
+		return nil, fmt.Errorf("%w:\n%w", ErrConfig, err)
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	s = s.Resolved()
+	t, err := s.preflight(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrStart, err)
+	}
+	sw, err := swarm.New(s.swarmConfig(t, o.Logger))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrStart, err)
+	}
+	defer sw.Close()
+	r := &run{scenario: s, options: o, swarm: sw, set: sw.Metrics().Set(), started: time.Now()}
+	r.bound, _ = s.bind(r.set)
+	if err := sw.Start(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrStart, err)
+	}
+	r.watch(ctx)
+	return r.report(), nil
+}
+
+func (s *Scenario) swarmConfig(t target, logger *slog.Logger) swarm.Config {
+	channels := make([]string, s.Channels.Count)
+	for i := range channels {
+		channels[i] = s.Channels.channel(i)
+	}
+	return swarm.Config{
+		Remote: t.remote, Locals: t.locals, Host: t.host, URI: t.uri, Token: s.Token,
+		Connections: s.Connections, ConnectRate: s.ConnectRate, ConnectTimeout: time.Duration(s.ConnectTimeout), Handshakes: s.Handshakes, Reconnect: s.Reconnect,
+		Channels: channels, Subscriptions: s.Subscriptions,
+		Rate: s.Publish.Rate, Publishers: s.Publish.Publishers, Payload: s.Publish.Payload, IDs: s.Publish.IDs,
+		RequestRate: s.Requests.Rate,
+		Settle:      time.Duration(s.Settle), Warmup: time.Duration(s.Warmup), Duration: time.Duration(s.Duration), Drain: time.Duration(s.Drain),
+		Logger: logger,
+	}
+}
+
+// run is a run under way. It belongs to the goroutine of Run; the metrics belong to the swarm until that is done.
+type run struct {
+	scenario *Scenario
+	options  Options
+	swarm    *swarm.Swarm
+	set      metric.Set
+	bound    []metric.Bound
+	started  time.Time
+
+	marks       []swarm.Mark
+	from, to    usage // at both ends of the steady phase
+	steady      time.Time
+	interrupted bool
+	aborted     string // threshold that ended the run
+}
+
+// watch follows the run to its end.
+func (r *run) watch(ctx context.Context) {
+	progress := newProgress(r.options.Progress, r.options.Terminal, r.scenario)
+	defer progress.finish()
+	thresholds := time.NewTicker(thresholdInterval)
+	defer thresholds.Stop()
+	redraw := time.NewTicker(progress.interval())
+	defer redraw.Stop()
+	marks, interrupt := r.swarm.Marks(), ctx.Done()
+	for {
+		select {
+		case m, ok := <-marks:
+			if !ok {
+				<-r.swarm.Done()
+				return
+			}
+			r.mark(m)
+		case <-thresholds.C:
+			r.abortOnCrossed()
+		case <-redraw.C:
+			var p swarm.Progress
+			r.swarm.Do(func() { p = r.swarm.Progress() })
+			progress.show(p)
+		case <-interrupt:
+			interrupt = nil
+			r.interrupted = true
+			r.swarm.Stop()
+		}
+	}
+}
+
+// mark takes note of a phase that has begun.
+func (r *run) mark(m swarm.Mark) {
+	r.marks = append(r.marks, m)
+	if m.Phase == swarm.PhaseSteady {
+		r.from, r.steady = readUsage(), m.At
+	}
+	if m.Phase == swarm.PhaseDrain {
+		r.to = readUsage()
+	}
+	if r.options.Phases != nil {
+		line := struct {
+			Phase string    `json:"phase"`
+			Time  time.Time `json:"time"`
+			Nanos int64     `json:"monotonic_ns"`
+		}{m.Phase.String(), m.At, m.Nanos}
+		if err := json.NewEncoder(r.options.Phases).Encode(line); err != nil {
+			r.options.Logger.Warn("phase file", "error", err)
+			r.options.Phases = nil
+		}
+	}
+}
+
+// abortOnCrossed ends the run when a threshold that asks for it is crossed.
+func (r *run) abortOnCrossed() {
+	if r.steady.IsZero() || r.aborted != "" {
+		return
+	}
+	elapsed := time.Since(r.steady)
+	r.swarm.Do(func() {
+		for _, b := range r.bound {
+			if !b.AbortOnFail || b.Entry.Late || elapsed < b.AbortDelay {
+				continue
+			}
+			if v := b.Check(elapsed.Seconds()); v.Known && !v.OK {
+				r.aborted = b.Metric + " " + b.Source
+			}
+		}
+	})
+	if r.aborted != "" {
+		r.swarm.Stop()
+	}
+}

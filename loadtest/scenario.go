@@ -1,0 +1,190 @@
+package loadtest
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"github.com/millracehq/millrace/loadtest/internal/metric"
+)
+
+// Scenario is one load run. NewScenario has the defaults; README.md explains each key.
+type Scenario struct {
+	URL            string   `yaml:"url" json:"url"`                         // ws://HOST[:PORT]/PATH
+	Connections    int      `yaml:"connections" json:"connections"`         // clients, one connection each
+	ConnectRate    float64  `yaml:"connect_rate" json:"connect_rate"`       // new connections per second
+	ConnectTimeout Duration `yaml:"connect_timeout" json:"connect_timeout"` // until it is subscribed, in whole seconds
+	Handshakes     int      `yaml:"handshakes" json:"handshakes"`           // most connects under way at a time
+	Channels       Channels `yaml:"channels" json:"channels"`               //
+	Subscriptions  int      `yaml:"subscriptions" json:"subscriptions"`     // channels per connection
+	Publish        Publish  `yaml:"publish" json:"publish"`                 //
+	Requests       Requests `yaml:"requests" json:"requests"`               //
+	Settle         Duration `yaml:"settle" json:"settle"`                   // pause between the last connect and the first publication
+	Warmup         Duration `yaml:"warmup" json:"warmup"`                   // load before the steady phase
+	Duration       Duration `yaml:"duration" json:"duration"`               // of the steady phase
+	Drain          Duration `yaml:"drain" json:"drain"`                     // longest wait, at the end, for what has not arrived
+	Reconnect      bool     `yaml:"reconnect" json:"reconnect"`             // come back after a cut and resume
+	Token          string   `yaml:"token" json:"-"`                         // bearer credential of all clients
+	LocalAddresses []string `yaml:"local_addresses" json:"local_addresses"` // source addresses; default: chosen
+
+	Tags              map[string]string      `yaml:"tags" json:"tags,omitempty"` // copied into reports
+	Thresholds        map[string][]Assertion `yaml:"thresholds" json:"thresholds"`
+	SummaryTrendStats []string               `yaml:"summaryTrendStats" json:"summaryTrendStats"`
+}
+
+// Channels are count names made from a pattern; without one, NAMESPACE:load-%d with the namespace of the publish path.
+type Channels struct {
+	Count int    `yaml:"count" json:"count"`
+	Name  string `yaml:"name" json:"name"` // with one %d, which becomes 0 to count-1
+}
+
+// Publish is the open load of publications.
+type Publish struct {
+	Rate       float64 `yaml:"rate" json:"rate"`             // per second, of all publishers together; 0: none
+	Publishers int     `yaml:"publishers" json:"publishers"` // connections that publish; default: as many as channels
+	Path       string  `yaml:"path" json:"path"`             // PathBackend or PathDirect
+	Payload    int     `yaml:"payload" json:"payload"`       // bytes
+	IDs        bool    `yaml:"ids" json:"ids"`               // send an idempotency key with each
+}
+
+// Requests is the open load of requests.
+type Requests struct {
+	Rate float64 `yaml:"rate" json:"rate"` // per second, of all connections together; 0: none
+}
+
+// Paths of a publication, and the namespace of the default channel names for each.
+const (
+	PathBackend = "backend" // client, stream, backend, stream, subscribers: namespace echo
+	PathDirect  = "direct"  // client, stream, subscribers: namespace direct
+)
+
+// Assertion is one threshold on a metric.
+type Assertion struct {
+	Threshold      string   `yaml:"threshold" json:"threshold"`
+	AbortOnFail    bool     `yaml:"abortOnFail" json:"abortOnFail,omitempty"`
+	DelayAbortEval Duration `yaml:"delayAbortEval" json:"delayAbortEval,omitempty"`
+}
+
+// UnmarshalYAML reads both of k6's forms: the expression alone, or an object.
+func (a *Assertion) UnmarshalYAML(decode func(any) error) error {
+	if decode(&a.Threshold) == nil {
+		return nil
+	}
+	type object Assertion // without this method
+	return decode((*object)(a))
+}
+
+// Duration is a time.Duration that is written as "90s" in files; a bare number is refused, since it has no unit.
+type Duration time.Duration
+
+// UnmarshalYAML reads "500ms", "1m30s"; its errors name the line.
+func (d *Duration) UnmarshalYAML(node ast.Node) error {
+	at := node.GetToken()
+	if err := d.UnmarshalText([]byte(at.Value)); err != nil {
+		return fmt.Errorf("[%d:%d] %w", at.Position.Line, at.Position.Column, err)
+	}
+	return nil
+}
+
+// UnmarshalText reads what String writes.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf("%q is not a duration: want a number and a unit, such as 500ms, 10s or 1m30s", text)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// String is the duration as time.Duration writes it.
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// MarshalText writes the duration as String does.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// NewScenario is a scenario with all defaults.
+func NewScenario() *Scenario {
+	return &Scenario{
+		URL:               "ws://127.0.0.1:8080/ws",
+		Connections:       1,
+		ConnectRate:       1000,
+		ConnectTimeout:    Duration(10 * time.Second),
+		Handshakes:        256,
+		Channels:          Channels{Count: 1},
+		Subscriptions:     1,
+		Publish:           Publish{Path: PathBackend, Payload: 128},
+		Settle:            Duration(time.Second),
+		Warmup:            Duration(5 * time.Second),
+		Duration:          Duration(30 * time.Second),
+		Drain:             Duration(5 * time.Second),
+		SummaryTrendStats: []string{"avg", "min", "med", "max", "p(95)", "p(99)", "p(99.9)"},
+	}
+}
+
+// Resolved is the scenario with the defaults that depend on other keys: channel names and the number of publishers.
+func (s Scenario) Resolved() *Scenario {
+	if s.Channels.Name == "" {
+		s.Channels.Name = "echo:load-%d"
+		if s.Publish.Path == PathDirect {
+			s.Channels.Name = "direct:load-%d"
+		}
+	}
+	switch {
+	case s.Publish.Rate == 0:
+		s.Publish.Publishers = 0
+	case s.Publish.Publishers == 0:
+		s.Publish.Publishers = min(s.Channels.Count, s.Connections)
+	}
+	return &s
+}
+
+// channel is the name of the i-th channel of a resolved scenario.
+func (c Channels) channel(i int) string { return strings.ReplaceAll(c.Name, "%d", strconv.Itoa(i)) }
+
+// bind finds the metrics of all thresholds in set. All faults come together.
+func (s *Scenario) bind(set metric.Set) (bound []metric.Bound, faults []string) {
+	names := make([]string, 0, len(s.Thresholds))
+	for name := range s.Thresholds {
+		names = append(names, name)
+	}
+	order := func(name string) int { return slices.Index(set.Names(), strings.SplitN(name, "{", 2)[0]) }
+	slices.SortFunc(names, func(a, b string) int {
+		if d := order(a) - order(b); d != 0 {
+			return d
+		}
+		return strings.Compare(a, b)
+	})
+	for _, name := range names {
+		for _, a := range s.Thresholds[name] {
+			t, err := metric.ParseThreshold(name, a.Threshold)
+			if err != nil {
+				faults = append(faults, err.Error())
+				continue
+			}
+			t.AbortOnFail, t.AbortDelay = a.AbortOnFail, time.Duration(a.DelayAbortEval)
+			b, err := set.Bind(t)
+			if err != nil {
+				faults = append(faults, err.Error())
+				continue
+			}
+			bound = append(bound, b)
+		}
+	}
+	return bound, faults
+}
+
+// trendStats are the columns of trends in the summary.
+func (s *Scenario) trendStats() (stats []metric.Method, faults []string) {
+	for _, name := range s.SummaryTrendStats {
+		m, err := metric.ParseStat(name)
+		if err != nil {
+			faults = append(faults, "summaryTrendStats: "+err.Error())
+		}
+		stats = append(stats, m)
+	}
+	return stats, faults
+}

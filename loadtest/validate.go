@@ -1,0 +1,109 @@
+package loadtest
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/millracehq/millrace/loadtest/internal/swarm"
+)
+
+// Bounds of a scenario.
+const (
+	maxConnections   = 1_000_000
+	maxSubscriptions = 100_000_000 // lines of the ledger, 4 bytes each
+	maxPayload       = 1 << 20
+)
+
+// faults gathers what is wrong.
+type faults []string
+
+func (f *faults) add(ok bool, format string, args ...any) {
+	if !ok {
+		*f = append(*f, fmt.Sprintf(format, args...))
+	}
+}
+
+// Validate reports everything that is wrong with the scenario at once, a line each.
+func (s *Scenario) Validate() error {
+	var f faults
+	s = s.Resolved()
+	s.validateTarget(&f)
+	s.validateLoad(&f)
+	f.add(s.Settle >= 0, "settle: %s is below zero", s.Settle)
+	f.add(s.Warmup >= 0, "warmup: %s is below zero", s.Warmup)
+	f.add(s.Drain >= 0, "drain: %s is below zero", s.Drain)
+	f.add(s.Duration > 0, "duration: %s; a run needs a steady phase to be judged by", s.Duration)
+	_, bad := s.bind(swarm.NewMetrics().Set())
+	f = append(f, bad...)
+	_, bad = s.trendStats()
+	f = append(f, bad...)
+	if len(f) == 0 {
+		return nil
+	}
+	return errors.New(strings.Join(f, "\n"))
+}
+
+func (s *Scenario) validateTarget(f *faults) {
+	u, err := url.Parse(s.URL)
+	switch {
+	case err != nil:
+		f.add(false, "url: %v", err)
+	case u.Scheme == "wss":
+		f.add(false, "url: %s: TLS is not spoken; measure behind what ends it, with ws://", s.URL)
+	case u.Scheme != "ws" || u.Hostname() == "":
+		f.add(false, "url: %q is not ws://HOST[:PORT]/PATH", s.URL)
+	case u.User != nil:
+		f.add(false, "url: credentials do not belong there; use token")
+	}
+	f.add(!strings.ContainsAny(s.Token, " \r\n"), "token: it contains blanks or line ends")
+	for _, a := range s.LocalAddresses {
+		_, err := netip.ParseAddr(a)
+		f.add(err == nil, "local_addresses: %q is not an IP address", a)
+	}
+	f.add(s.Connections >= 1 && s.Connections <= maxConnections, "connections: %d is not in 1 to %d", s.Connections, maxConnections)
+	f.add(s.ConnectRate > 0 && !math.IsInf(s.ConnectRate, 0), "connect_rate: %v per second; it must be above zero", s.ConnectRate)
+	f.add(s.ConnectTimeout >= Duration(time.Second), "connect_timeout: %s is below 1s", s.ConnectTimeout)
+	f.add(s.Handshakes >= 1, "handshakes: %d; at least 1 must be under way", s.Handshakes)
+}
+
+func (s *Scenario) validateLoad(f *faults) {
+	p := s.Publish
+	loads := p.Rate > 0 || s.Requests.Rate > 0
+	f.add(p.Rate >= 0 && !math.IsInf(p.Rate, 0), "publish.rate: %v per second", p.Rate)
+	f.add(s.Requests.Rate >= 0 && !math.IsInf(s.Requests.Rate, 0), "requests.rate: %v per second", s.Requests.Rate)
+	f.add(s.Subscriptions >= 0, "subscriptions: %d is below zero", s.Subscriptions)
+	f.add(s.Channels.Count >= 1 || s.Subscriptions == 0 && !loads, "channels.count: %d; subscriptions, publications and requests need a channel", s.Channels.Count)
+	f.add(s.Subscriptions <= max(s.Channels.Count, 0), "subscriptions: %d per connection, but there are only %d channels", s.Subscriptions, s.Channels.Count)
+	f.add(p.Path == PathBackend || p.Path == PathDirect, "publish.path: %q is neither %s nor %s", p.Path, PathBackend, PathDirect)
+	f.add(p.Payload >= swarm.StampSize && p.Payload <= maxPayload,
+		"publish.payload: %d bytes is not in %d (the stamp that is measured with) to %d", p.Payload, swarm.StampSize, maxPayload)
+	f.add(p.Publishers >= 0 && p.Publishers <= s.Connections, "publish.publishers: %d, of %d connections", p.Publishers, s.Connections)
+	s.validateChannelName(f)
+	feeds := max(p.Publishers, s.Channels.Count)
+	f.add(feeds <= swarm.MaxFeeds/2, "channels.count and publish.publishers: more than %d", swarm.MaxFeeds/2)
+	if feeds > 0 && s.Connections > 0 && s.Subscriptions > 0 {
+		lanes := float64(p.Publishers/max(s.Channels.Count, 1) + 1)
+		f.add(float64(s.Connections)*float64(s.Subscriptions)*lanes <= maxSubscriptions,
+			"connections x subscriptions x publishers per channel: more than %d accounts to keep", maxSubscriptions)
+		seconds := (time.Duration(s.Warmup) + time.Duration(s.Duration)).Seconds()
+		f.add(p.Rate*seconds/float64(feeds) < math.MaxUint32, "publish.rate: more than %d publications for one channel", uint32(math.MaxUint32))
+	}
+}
+
+func (s *Scenario) validateChannelName(f *faults) {
+	if s.Channels.Count < 1 {
+		return
+	}
+	name := s.Channels.Name
+	f.add(s.Channels.Count == 1 || strings.Count(name, "%d") == 1,
+		"channels.name: %q must contain %%d once, so that %d channels have different names", name, s.Channels.Count)
+	longest := s.Channels.channel(s.Channels.Count - 1)
+	f.add(regexp.MustCompile(`^[A-Za-z0-9_\-.:/@=,~]{1,128}$`).MatchString(longest),
+		"channels.name: %q is no channel: 1 to 128 of A-Z a-z 0-9 _ - . : / @ = , ~", longest)
+}
