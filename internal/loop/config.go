@@ -16,7 +16,7 @@ type Config struct {
 	OutboxBytes int           // most unsent bytes of one connection; default 1 MiB
 	Budget      *Budget       // most unsent bytes of the process, shared by its loops; default 256 MiB
 	InboxTasks  int           // most posted functions that wait; default 1024
-	Linger      time.Duration // how long one Accept keeps waiting for more before it goes back to netpoll; default 0: not at all
+	Linger      time.Duration // how long the loop may hold netpoll's poller, waiting for more; default 0: not at all, for pollers that serve several loops. Needs GOMAXPROCS above the number of loops
 	Logger      *slog.Logger  // default: none
 }
 

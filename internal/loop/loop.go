@@ -17,12 +17,11 @@ import (
 
 const (
 	maxEvents   = 512
-	readTurn    = 256 << 10              // bytes of one connection before the others have their turn
-	acceptTurn  = 256                    // connections accepted before the others have their turn
-	lingerWait  = 10                     // ms of one wait while lingering
-	stintMax    = 100 * time.Millisecond // netpoll has its turn after that
-	yieldEvery  = 5 * time.Millisecond   // runtime.Gosched: else the monitor thread takes this goroutine for a runaway
-	lingerClose = 5                      // seconds for the rest of the outbox and the peer's FIN
+	readTurn    = 256 << 10            // bytes of one connection before the others have their turn
+	acceptTurn  = 256                  // connections accepted before the others have their turn
+	lingerWait  = 10                   // ms of one wait while lingering
+	yieldEvery  = 5 * time.Millisecond // runtime.Gosched: else the monitor thread takes this goroutine for a runaway
+	lingerClose = 5                    // seconds for the rest of the outbox and the peer's FIN
 )
 
 // Loop is one event loop; see the package's doc for who may call what.
@@ -86,7 +85,7 @@ func NewGroup(n int, cfg Config) ([]*Loop, error) {
 		l, err := newLoop(cfg, shared)
 		if err != nil {
 			for _, l := range loops {
-				l.release()
+				l.Release()
 			}
 			return nil, err
 		}
@@ -112,7 +111,7 @@ func newLoop(cfg Config, shared bool) (*Loop, error) {
 	l.ep, l.eventFD, l.wheelFD, l.wakeFD = fds[0], fds[1], fds[2], fds[3]
 	if cfg.Listen != "" {
 		if l.listenFD, l.addr, err = listen(cfg.Listen, shared); err != nil {
-			l.release()
+			l.Release()
 			return nil, err
 		}
 		l.add(int32(l.listenFD), unix.EPOLLIN, 0)
@@ -122,7 +121,7 @@ func newLoop(cfg Config, shared bool) (*Loop, error) {
 	}
 	second := unix.ItimerSpec{Interval: unix.Timespec{Sec: 1}, Value: unix.NsecToTimespec(l.clock.base + 1e9)}
 	if err := unix.TimerfdSettime(l.wheelFD, unix.TFD_TIMER_ABSTIME, &second, nil); err != nil {
-		l.release()
+		l.Release()
 		return nil, fmt.Errorf("timerfd: %w", err)
 	}
 	return l, nil
@@ -153,7 +152,7 @@ func (l *Loop) Stop() {
 	<-done
 	_ = l.netloop.Shutdown(context.Background()) // has no connections of its own to wait for
 	l.serving.Wait()
-	l.release()
+	l.Release()
 }
 
 // StopAccepting closes the listening socket; what has been accepted stays.
@@ -177,7 +176,8 @@ func (l *Loop) stop() {
 	l.publish()
 }
 
-func (l *Loop) release() {
+// Release gives back what New took, of a loop that was never started.
+func (l *Loop) Release() {
 	for _, fd := range []int{l.ep, l.eventFD, l.wheelFD, l.wakeFD} {
 		closeFD(int32(fd))
 	}
@@ -189,10 +189,7 @@ func (l *Loop) release() {
 // stint runs turns until nothing is ready any more, or until netpoll's other descriptors must have theirs.
 func (l *Loop) stint() {
 	l.now = l.clock.now()
-	end := l.now + int64(stintMax)
-	if l.cfg.Linger <= 0 {
-		end = l.now + int64(yieldEvery) // the poller may serve other loops too
-	}
+	end := l.now + int64(max(l.cfg.Linger, yieldEvery))
 	wait := 0
 	for !l.stopped && l.round(wait) {
 		if l.now > end {

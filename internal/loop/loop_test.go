@@ -309,7 +309,7 @@ func TestWheelAgainstModel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.release()
+	defer l.Release()
 	due := map[int32]uint32{}
 	h := &echo{l: l}
 	h.onTime = func(c Conn) {

@@ -14,6 +14,8 @@
 package hub
 
 import (
+	"sync/atomic"
+
 	"github.com/millracehq/millrace/gateway/stream"
 	"github.com/millracehq/millrace/internal/slab"
 )
@@ -39,6 +41,10 @@ type Publication struct {
 type Batch struct {
 	Publications []Publication
 	Cursors      []Cursor // where the partitions stand behind it
+
+	// Size is added to Pending by who makes the batch, and taken off when all of it has been sent: the queue's bound.
+	Size    int64
+	Pending *atomic.Int64
 }
 
 // Cursor is a position of a partition.
@@ -157,6 +163,14 @@ func (h *Hub) Unsubscribe(fd int32, name []byte) bool {
 // Subscribed reports whether there is that subscription.
 func (h *Hub) Subscribed(fd int32, name []byte) bool {
 	return h.find(h.members.At(fd), name) != 0
+}
+
+// Names are the channels of a connection, the newest first.
+func (h *Hub) Names(fd int32) (names []string) {
+	for i := h.members.At(fd).first; i != 0; i = h.subs.all[i].next {
+		names = append(names, h.subs.all[i].ch.name)
+	}
+	return names
 }
 
 // Count is how many subscriptions a connection has.

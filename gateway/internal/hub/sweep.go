@@ -49,6 +49,12 @@ func (h *Hub) Step(limit int) (more bool) {
 	return s.at < len(s.touched) || len(h.queue) > 0
 }
 
+// Finish serves everything that waits.
+func (h *Hub) Finish() {
+	for h.Step(1 << 30) {
+	}
+}
+
 // begin takes all batches that wait: from here on they count as delivered.
 func (h *Hub) begin() {
 	s := &h.sweep
@@ -181,6 +187,11 @@ func (h *Hub) end() {
 		p := &s.pends[i]
 		clear(p.frames)
 		p.ch, p.joined, p.frames, p.skips = nil, nil, p.frames[:0], p.skips[:0]
+	}
+	for _, b := range s.batches {
+		if b.Pending != nil {
+			b.Pending.Add(-b.Size)
+		}
 	}
 	clear(s.batches)
 	s.batches, s.pends, s.links, s.touched, s.at = s.batches[:0], s.pends[:0], s.links[:0], s.touched[:0], 0

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+)
+
+// flags binds the flags to s; what s already holds, from the file, is their default.
+func (s *settings) flags(out io.Writer) *flag.FlagSet {
+	fs := flag.NewFlagSet("gateway", flag.ContinueOnError)
+	fs.SetOutput(out)
+	c := &s.cfg
+	text := func(v *string, name, usage string) { fs.StringVar(v, name, *v, usage) }
+	number := func(v *int, name, usage string) { fs.IntVar(v, name, *v, usage) }
+	text(&s.file, "config", "YAML `FILE` with the same settings and the namespaces")
+	text(&c.Listen, "listen", "`HOST:PORT` of the WebSocket, which is at /ws (default 127.0.0.1:8080)")
+	text(&c.Admin, "admin", "`HOST:PORT` of /metrics /healthz /readyz /debug/pprof (default 127.0.0.1:9090)")
+	text(&c.Redis, "redis", "`URL` of Redis (default redis://127.0.0.1:6379/0)")
+	text(&c.Prefix, "prefix", "of all keys in Redis (default millrace)")
+	number(&c.Partitions, "partitions", "of the installation; all programs must agree (default 64)")
+	text(&c.Node, "node", "`NAME` of this gateway; a part that makes it unique is added (default: the host's name)")
+	text(&c.Auth, "auth", "`MODE`: none (everybody may do everything) or jwt (default none)")
+	text(&c.JWTSecret, "jwt-secret", "`SECRET` for HS256, at least 32 bytes; better set by its environment variable")
+	fs.BoolVar(&c.Insecure, "insecure", c.Insecure, "allow --auth none on an address that is not loopback")
+	number(&c.Loops, "loops", "event loops (default half the cores, at least 1)")
+	number(&c.MaxConnections, "max-connections", "(default: the descriptor limit less 200)")
+	number(&c.MaxFrame, "max-frame", "bytes of one frame (default 65536)")
+	number(&c.MaxSubscriptions, "max-subscriptions", "of one connection (default 1000)")
+	number(&c.MaxRequests, "max-requests", "unanswered requests of one connection (default 1000)")
+	duration(fs, &c.Heartbeat, "heartbeat", "pings to quiet connections (default 25s)")
+	duration(fs, &c.RequestTimeout, "request-timeout", "until a request is answered 408 (default 10s)")
+	number(&c.OutboxBytes, "outbox-bytes", "unsent bytes of one connection before it is closed (default 1 MiB)")
+	fs.Int64Var(&c.TotalOutboxBytes, "total-outbox-bytes", c.TotalOutboxBytes, "unsent bytes of all connections (default 256 MiB)")
+	number(&c.RingBytes, "ring-bytes", "bytes of publications that wait for Redis (default 16 MiB)")
+	duration(fs, &c.RedisWait, "redis-wait", "how long to wait for Redis at the start (default 10s)")
+	fs.TextVar(&s.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
+	fs.StringVar(&s.logFormat, "log-format", "text", "text or json")
+	fs.BoolVar(&s.version, "version", false, "print the version and exit")
+	return fs
+}
+
+func usage(fs *flag.FlagSet, w io.Writer) {
+	_, _ = fmt.Fprint(w, `gateway: WebSocket connections in front, Redis streams behind.
+
+  gateway [--config FILE] [flags]
+
+Without a configuration file there are two namespaces: channels echo:… go to the
+backend, channels direct:… straight to their subscribers. Each setting is a flag,
+a variable (--max-frame is MILLRACE_MAX_FRAME) and a key of the file (max_frame);
+the flag wins over the variable, and the variable over the file.
+
+`)
+	fs.SetOutput(w)
+	fs.PrintDefaults()
+}

@@ -1,0 +1,196 @@
+package gateway
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/millracehq/millrace/gateway/internal/auth"
+	"github.com/millracehq/millrace/gateway/internal/route"
+	"github.com/millracehq/millrace/gateway/stream"
+)
+
+// Config of a Gateway, and the keys of its YAML file. The zero value of a field is the default named behind it.
+type Config struct {
+	Listen     string `yaml:"listen"`     // HOST:PORT of the WebSocket; default 127.0.0.1:8080
+	Admin      string `yaml:"admin"`      // HOST:PORT of metrics and health; default 127.0.0.1:9090
+	Redis      string `yaml:"redis"`      // default redis://127.0.0.1:6379/0
+	Prefix     string `yaml:"prefix"`     // of all keys in Redis; default millrace
+	Partitions int    `yaml:"partitions"` // must be that of the installation; default 64
+	Node       string `yaml:"node"`       // name of this gateway; default: the host's name. A part that makes it unique is added
+
+	Auth      string `yaml:"auth"`       // none or jwt; default none
+	JWTSecret string `yaml:"jwt_secret"` // for HS256, at least 32 bytes
+	Insecure  bool   `yaml:"insecure"`   // allows auth none on an address that is not loopback
+
+	Loops            int           `yaml:"loops"`              // event loops; default half the cores, at least 1
+	MaxConnections   int           `yaml:"max_connections"`    // default: the descriptor limit less 200
+	MaxFrame         int           `yaml:"max_frame"`          // bytes of one frame; default 65536
+	MaxSubscriptions int           `yaml:"max_subscriptions"`  // of one connection; default 1000
+	MaxRequests      int           `yaml:"max_requests"`       // unanswered ones of one connection; default 1000
+	Heartbeat        time.Duration `yaml:"heartbeat"`          // default 25s
+	RequestTimeout   time.Duration `yaml:"request_timeout"`    // default 10s
+	OutboxBytes      int           `yaml:"outbox_bytes"`       // unsent bytes of one connection; default 1 MiB
+	TotalOutboxBytes int64         `yaml:"total_outbox_bytes"` // unsent bytes of all; default 256 MiB
+	RingBytes        int           `yaml:"ring_bytes"`         // bytes of publications that wait for Redis; default 16 MiB
+	RedisWait        time.Duration `yaml:"redis_wait"`         // how long to wait for Redis at the start; default 10s
+
+	Namespaces map[string]Namespace `yaml:"namespaces"` // default: echo to the backend, direct
+
+	Logger *slog.Logger `yaml:"-"` // default: none
+}
+
+// Namespace is what holds for the channels of one name: the part before the first ':'. The name "*" stands for all that are
+// not listed.
+type Namespace struct {
+	Publish   string `yaml:"publish"`   // backend (default), direct or deny
+	Authorize string `yaml:"authorize"` // token (default) or anyone
+	MaxBody   int    `yaml:"max_body"`  // bytes; default: what a frame holds
+}
+
+// DefaultNamespaces are those of a gateway without a configuration file.
+func DefaultNamespaces() map[string]Namespace {
+	return map[string]Namespace{"echo": {Publish: "backend"}, "direct": {Publish: "direct"}}
+}
+
+// ParseConfig reads a YAML file over cfg. An unknown key is an error that names its line.
+func ParseConfig(text []byte, cfg *Config) error {
+	if err := yaml.UnmarshalWithOptions(text, cfg, yaml.Strict()); err != nil {
+		return fmt.Errorf("%s", strings.TrimSpace(yaml.FormatError(err, false, true)))
+	}
+	return nil
+}
+
+func (c Config) withDefaults() Config {
+	def(&c.Listen, "127.0.0.1:8080")
+	def(&c.Admin, "127.0.0.1:9090")
+	def(&c.Redis, "redis://127.0.0.1:6379/0")
+	def(&c.Prefix, stream.DefaultPrefix)
+	def(&c.Partitions, stream.DefaultPartitions)
+	def(&c.Auth, "none")
+	def(&c.Loops, max(1, runtime.NumCPU()/2))
+	def(&c.MaxFrame, 64<<10)
+	def(&c.MaxSubscriptions, 1000)
+	def(&c.MaxRequests, 1000)
+	def(&c.Heartbeat, 25*time.Second)
+	def(&c.RequestTimeout, 10*time.Second)
+	def(&c.OutboxBytes, 1<<20)
+	def(&c.TotalOutboxBytes, 256<<20)
+	def(&c.RingBytes, 16<<20)
+	def(&c.RedisWait, 10*time.Second)
+	if len(c.Namespaces) == 0 {
+		c.Namespaces = DefaultNamespaces()
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func def[T comparable](v *T, otherwise T) {
+	var zero T
+	if *v == zero {
+		*v = otherwise
+	}
+}
+
+// Validate reports all that is wrong at once. Defaults count as set.
+func (c Config) Validate() error {
+	c = c.withDefaults()
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	for name, addr := range map[string]string{"listen": c.Listen, "admin": c.Admin} {
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			bad("%s: %q is not HOST:PORT", name, addr)
+		}
+	}
+	switch c.Auth {
+	case "none":
+		if !c.Insecure && !loopback(c.Listen) {
+			bad("auth none lets everybody do everything, and %s can be reached from outside: use --auth jwt, listen on 127.0.0.1, or say --insecure", c.Listen)
+		}
+	case "jwt":
+		if _, err := auth.NewVerifier([]byte(c.JWTSecret)); err != nil {
+			bad("auth jwt: %w (set --jwt-secret or MILLRACE_JWT_SECRET)", err)
+		}
+	default:
+		bad("auth: %q is neither none nor jwt", c.Auth)
+	}
+	if c.Partitions < 1 || c.Partitions > stream.MaxPartitions {
+		bad("partitions: %d is not in 1 to %d", c.Partitions, stream.MaxPartitions)
+	}
+	if c.Loops < 1 || c.Loops > 64 {
+		bad("loops: %d is not in 1 to 64", c.Loops)
+	}
+	if c.MaxFrame < 1024 || c.MaxFrame > 16<<20 {
+		bad("max_frame: %d is not in 1024 to %d", c.MaxFrame, 16<<20)
+	}
+	for name, d := range map[string]time.Duration{"heartbeat": c.Heartbeat, "request_timeout": c.RequestTimeout} {
+		if d < time.Second || d > time.Hour {
+			bad("%s: %v is not in 1s to 1h", name, d)
+		}
+	}
+	for name, n := range map[string]int{
+		"max_connections": c.MaxConnections, "max_subscriptions": c.MaxSubscriptions, "max_requests": c.MaxRequests,
+		"outbox_bytes": c.OutboxBytes, "total_outbox_bytes": int(c.TotalOutboxBytes), "ring_bytes": c.RingBytes,
+	} {
+		if n < 0 {
+			bad("%s: %d is negative", name, n)
+		}
+	}
+	for name, ns := range c.Namespaces {
+		if _, err := ns.route(); err != nil {
+			bad("namespaces: %s: %w", name, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (n Namespace) route() (route.Namespace, error) {
+	def(&n.Publish, "backend")
+	def(&n.Authorize, "token")
+	out := route.Namespace{Publish: route.Publish(n.Publish), Anyone: n.Authorize == "anyone", MaxBody: n.MaxBody}
+	switch out.Publish {
+	case route.ToBackend, route.Direct, route.Deny:
+	default:
+		return out, fmt.Errorf("publish: %q is not backend, direct or deny", n.Publish)
+	}
+	if n.Authorize != "token" && n.Authorize != "anyone" {
+		return out, fmt.Errorf("authorize: %q is neither token nor anyone", n.Authorize)
+	}
+	if n.MaxBody < 0 {
+		return out, fmt.Errorf("max_body: %d is negative", n.MaxBody)
+	}
+	return out, nil
+}
+
+// hello is the JSON of the hello frame.
+func (c Config) hello(node string) []byte {
+	b, err := json.Marshal(map[string]any{
+		"node":              node,
+		"heartbeat_ms":      c.Heartbeat.Milliseconds(),
+		"max_frame":         c.MaxFrame,
+		"max_subscriptions": c.MaxSubscriptions,
+		"max_requests":      c.MaxRequests,
+	})
+	if err != nil {
+		panic("BUG: hello is not JSON: " + err.Error())
+	}
+	return b
+}
+
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

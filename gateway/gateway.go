@@ -1,0 +1,217 @@
+// Package gateway is the Millrace gateway: New wires its parts from a Config, Run runs it. This is the one place
+// where concrete types meet; what each part does is written in its own package.
+//
+//	loop.Loop ─▶ conn.Server ─▶ route.Router ─┬─▶ hub.Hub           for each loop
+//	                                          └─▶ relay.Relay ─▶ stream/redis.Client
+//	admin.Server                                                    for all
+package gateway
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"github.com/millracehq/millrace/gateway/internal/admin"
+	"github.com/millracehq/millrace/gateway/internal/auth"
+	"github.com/millracehq/millrace/gateway/internal/conn"
+	"github.com/millracehq/millrace/gateway/internal/relay"
+	"github.com/millracehq/millrace/gateway/internal/route"
+	"github.com/millracehq/millrace/gateway/stream"
+	"github.com/millracehq/millrace/gateway/stream/redis"
+	"github.com/millracehq/millrace/internal/loop"
+)
+
+// Gateway is one gateway process's worth of everything.
+type Gateway struct {
+	// Immutable after New.
+	cfg     Config
+	node    string
+	streams *redis.Client
+	loops   []*loop.Loop
+	routers []*route.Router
+	relay   *relay.Relay
+	admin   *admin.Server
+	budget  *loop.Budget
+	set     *metrics.Set
+
+	// Atomic.
+	stopping atomic.Bool
+}
+
+// Linger is how long an event loop may hold its poller while it waits for more; see package loop.
+const linger = 100 * time.Millisecond
+
+// drainTime is how long closing connections may take to say goodbye.
+const drainTime = 5 * time.Second
+
+// New checks cfg and binds both addresses; nothing is served, and Redis is not asked, before Run.
+func New(cfg Config) (*Gateway, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	nonce := strings.ToLower(rand.Text()[:8])
+	g := &Gateway{cfg: cfg, node: nodeName(cfg.Node) + "-" + nonce, set: metrics.NewSet(), budget: &loop.Budget{Limit: cfg.TotalOutboxBytes}}
+	var err error
+	if g.streams, err = redis.New(redis.Config{URL: cfg.Redis, Prefix: cfg.Prefix, Partitions: cfg.Partitions}); err != nil {
+		return nil, err
+	}
+	if g.loops, err = loop.NewGroup(cfg.Loops, loop.Config{
+		Listen: cfg.Listen, MaxConns: cfg.MaxConnections, MaxUnread: cfg.MaxFrame + 64<<10,
+		OutboxBytes: cfg.OutboxBytes, Budget: g.budget, Linger: linger, Logger: cfg.Logger,
+	}); err != nil {
+		return nil, err
+	}
+	if g.admin, err = admin.New(cfg.Admin, g.set, g.Ready); err != nil {
+		for _, l := range g.loops {
+			l.Release()
+		}
+		return nil, err
+	}
+	g.wire(nonce)
+	return g, nil
+}
+
+func (g *Gateway) wire(nonce string) {
+	cfg := g.cfg
+	rc := route.Config{
+		Nonce: nonce, Hello: cfg.hello(g.node), Namespaces: map[string]route.Namespace{}, Partitions: cfg.Partitions,
+		MaxSubscriptions: cfg.MaxSubscriptions, MaxRequests: cfg.MaxRequests, RequestTimeout: cfg.RequestTimeout, Logger: cfg.Logger,
+	}
+	for name, ns := range cfg.Namespaces {
+		rc.Namespaces[name], _ = ns.route() // validated
+	}
+	if cfg.Auth == "jwt" {
+		rc.Verifier, _ = auth.NewVerifier([]byte(cfg.JWTSecret)) // validated
+	}
+	sides := make([]relay.Loop, len(g.loops))
+	for i, l := range g.loops {
+		rc.Loop = i
+		r := route.New(rc, l, conn.Config{Path: "/ws", MaxFrame: cfg.MaxFrame, Heartbeat: cfg.Heartbeat})
+		g.routers = append(g.routers, r)
+		sides[i] = relay.Loop{Poster: l, Sink: r}
+	}
+	g.relay = relay.New(relay.Config{
+		Node: g.node, Keys: stream.Keys{Prefix: cfg.Prefix}, Partitions: cfg.Partitions, RingBytes: cfg.RingBytes, Logger: cfg.Logger,
+	}, g.streams, sides)
+	for _, r := range g.routers {
+		r.Wire(g.relay)
+	}
+	g.registerMetrics()
+}
+
+// nodeName makes name, or the host's, fit for a key and a JSON string.
+func nodeName(name string) string {
+	if name == "" {
+		name, _ = os.Hostname()
+	}
+	name = strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '.' || r == '_' {
+			return r
+		}
+		return '-'
+	}, name)
+	if name == "" {
+		return "gateway"
+	}
+	return name[:min(len(name), 48)]
+}
+
+// Addr is where clients connect; Admin where operators do; Node what this gateway is called in the streams.
+func (g *Gateway) Addr() net.Addr  { return g.loops[0].Addr() }
+func (g *Gateway) Admin() net.Addr { return g.admin.Addr() }
+func (g *Gateway) Node() string    { return g.node }
+
+var errStopping = errors.New("stopping")
+
+// Ready says why clients should go elsewhere, nil when they should not.
+func (g *Gateway) Ready() error {
+	if g.stopping.Load() {
+		return errStopping
+	}
+	return g.relay.Ready()
+}
+
+// Run serves until ctx is done, then stops in order: no new connections, bye to those there are, what they had
+// published is written, and everything ends. It returns early when Redis does not answer or does not fit. It is called once.
+func (g *Gateway) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer func() { _ = g.streams.Close() }()
+	wg.Go(g.admin.Serve)
+	defer g.admin.Close()
+	log := g.cfg.Logger
+	if g.cfg.Auth == "none" {
+		log.Warn("AUTH IS OFF: everybody who reaches this gateway may do everything; use --auth jwt for anything but development")
+	}
+	if err := g.streams.Connect(ctx, g.cfg.RedisWait); err != nil {
+		for _, l := range g.loops {
+			l.Release()
+		}
+		return fmt.Errorf("start: %w", err)
+	}
+	relayCtx, stopRelay := context.WithCancel(context.WithoutCancel(ctx))
+	var relayDone sync.WaitGroup
+	relayDone.Go(func() { g.relay.Run(relayCtx) })
+	started := 0
+	var err error
+	for i, l := range g.loops {
+		if err = l.Start(g.routers[i].Handler()); err != nil {
+			break
+		}
+		started++
+	}
+	if err == nil {
+		log.Info("gateway is up", "listen", g.Addr().String(), "admin", g.Admin().String(), "redis", g.streams.Addr(), "node", g.node, "loops", len(g.loops), "auth", g.cfg.Auth)
+		<-ctx.Done()
+		log.Info("stopping: no new connections, bye to the others", "connections", g.connections())
+	}
+	g.stopping.Store(true)
+	g.drain(g.loops[:started])
+	stopRelay()
+	relayDone.Wait()
+	for _, l := range g.loops[:started] {
+		l.Stop()
+	}
+	log.Info("stopped")
+	return err
+}
+
+// drain says bye on every loop and waits until the connections are gone, but not for ever. Clients are told to come back
+// spread over a time that grows with their number.
+func (g *Gateway) drain(loops []*loop.Loop) {
+	spread := 200 + g.connections()
+	for i, l := range loops {
+		l.Post(func() { g.routers[i].Drain(func() int { return mathrand.IntN(spread) }) })
+	}
+	for end := time.Now().Add(drainTime); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		left := make(chan int, len(loops))
+		for i, l := range loops {
+			l.Post(func() { left <- g.routers[i].Connections() })
+		}
+		n := 0
+		for range loops {
+			n += <-left
+		}
+		if n == 0 {
+			return
+		}
+	}
+}
+
+func (g *Gateway) connections() (n int) {
+	for _, r := range g.routers {
+		n += r.Stats().Connections
+	}
+	return n
+}

@@ -1,0 +1,73 @@
+// Package admin is the gateway's HTTP side for operators: metrics, health, profiles. It is plain net/http on an address of its
+// own, which belongs on loopback or a private network: it asks for no credential.
+//
+//	/metrics      Prometheus text
+//	/healthz      200 while the process runs
+//	/readyz       200 when clients can publish and hear, else 503 and the reason
+//	/debug/pprof  profiles of the Go runtime
+//	/debug/gc     collect now and give memory back; answers how much is in use
+package admin
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+)
+
+// Server serves until Close.
+type Server struct {
+	ln   net.Listener
+	http *http.Server
+}
+
+// New binds addr; Serve serves it. ready says why the gateway is not ready, nil when it is.
+func New(addr string, set *metrics.Set, ready func() error) (*Server, error) {
+	ln, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("admin: listen on %s: %w", addr, err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/metrics", func(w http.ResponseWriter, _ *http.Request) {
+		set.WritePrometheus(w)
+		metrics.WriteProcessMetrics(w)
+	})
+	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := ready(); err != nil {
+			http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = fmt.Fprintln(w, "ready")
+	})
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	mux.HandleFunc("/debug/gc", collect)
+	return &Server{ln: ln, http: &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}}, nil
+}
+
+func collect(w http.ResponseWriter, _ *http.Request) {
+	runtime.GC()
+	debug.FreeOSMemory()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	_, _ = fmt.Fprintf(w, "heap in use: %d bytes, %d objects\n", m.HeapInuse, m.HeapObjects)
+}
+
+// Addr is where it listens.
+func (s *Server) Addr() net.Addr { return s.ln.Addr() }
+
+// Serve returns when Close is called.
+func (s *Server) Serve() { _ = s.http.Serve(s.ln) }
+
+// Close ends it at once.
+func (s *Server) Close() { _ = s.http.Close() }

@@ -1,0 +1,134 @@
+package conn
+
+import (
+	"github.com/gobwas/ws"
+
+	"github.com/millracehq/millrace/gateway/protocol"
+	"github.com/millracehq/millrace/internal/loop"
+	"github.com/millracehq/millrace/internal/wsio"
+)
+
+// maxJoin is how many bytes of answers are joined before they are sent.
+const maxJoin = 32 << 10
+
+// Answer sends one millrace frame, joined with other answers to the same connection that come before the next flush.
+func (s *Server) Answer(c loop.Conn, binary bool, frame []byte) {
+	op := ws.OpText
+	if binary {
+		op = ws.OpBinary
+	}
+	s.append(c, op, frame)
+}
+
+func (s *Server) append(c loop.Conn, op ws.OpCode, payload []byte) {
+	if s.outConn != c || len(s.out) > maxJoin {
+		s.flush()
+		s.outConn = c
+	}
+	s.out = wsio.AppendFrame(s.out, op, payload)
+}
+
+func (s *Server) flush() {
+	if len(s.out) == 0 {
+		return
+	}
+	c := s.outConn
+	s.outConn = loop.Conn{}
+	if s.loop.SendCopy(c, s.out) == loop.Full {
+		s.slow(c)
+	}
+	s.out = s.out[:0]
+	if cap(s.out) > 8*maxJoin {
+		s.out = nil
+	}
+}
+
+// Push sends WebSocket frames that are shared with other connections: b is kept by reference and must never change.
+func (s *Server) Push(fd int32, b []byte) { s.send(s.loop.Conn(fd), b) }
+
+// PushCopy sends WebSocket frames from a buffer that will be used again.
+func (s *Server) PushCopy(fd int32, b []byte) {
+	c := s.loop.Conn(fd)
+	if s.outConn == c {
+		s.flush()
+	}
+	if s.loop.SendCopy(c, b) == loop.Full {
+		s.slow(c)
+	}
+}
+
+func (s *Server) send(c loop.Conn, b []byte) {
+	if s.outConn == c {
+		s.flush()
+	}
+	if s.loop.Send(c, b) == loop.Full {
+		s.slow(c)
+	}
+}
+
+// slow ends a connection that does not read what it is sent: what has not begun to go out is dropped, so that the
+// word about it fits.
+func (s *Server) slow(c loop.Conn) {
+	s.loop.DropUnsent(c)
+	s.closeFor(c, ReasonSlowConsumer, protocol.CloseSlowConsumer, 0, "too slow: the outbox is full; resume from your last position")
+}
+
+// CloseWith says bye and closes: code is 1001 or of the 4000s, and delayMS when the client should come back.
+func (s *Server) CloseWith(c loop.Conn, code protocol.Code, delayMS int, text string) {
+	s.closeFor(c, ReasonBye, code, delayMS, text)
+}
+
+func (s *Server) closeFor(c loop.Conn, why loop.Reason, code protocol.Code, delayMS int, text string) {
+	s.finish(c, why, protocol.AppendBye(nil, code, delayMS, text), ws.StatusCode(code), text)
+}
+
+// finish sends the last words, exactly one Close, and closes once they are out.
+func (s *Server) finish(c loop.Conn, why loop.Reason, bye []byte, code ws.StatusCode, reason string) {
+	st := s.states.At(c.FD)
+	if !s.loop.Alive(c) || st.phase != phaseOpen {
+		return
+	}
+	if s.outConn == c {
+		s.flush()
+	}
+	if st.phase != phaseOpen { // the flush found it too slow and has closed it
+		return
+	}
+	st.phase, st.why = phaseClosing, why
+	var last []byte
+	if bye != nil {
+		last = wsio.AppendFrame(last, ws.OpText, bye)
+	}
+	last = wsio.AppendFrame(last, ws.OpClose, wsio.AppendClose(nil, code, reason))
+	if s.loop.SendCopy(c, last) == loop.Full {
+		s.loop.Close(c, why)
+		return
+	}
+	s.loop.CloseAfterFlush(c)
+}
+
+// Expire closes c with 4101 in that many seconds, unless it is called again; 0 means never.
+func (s *Server) Expire(c loop.Conn, seconds int) {
+	st := s.states.At(c.FD)
+	st.expires = 0
+	if seconds > 0 {
+		st.expires = s.loop.Tick() + uint32(seconds)
+	}
+	if st.phase == phaseOpen {
+		s.arm(c, st)
+	}
+}
+
+// Alive reports whether c is open and not closing.
+func (s *Server) Alive(c loop.Conn) bool {
+	return s.loop.Alive(c) && s.states.At(c.FD).phase == phaseOpen
+}
+
+// Each calls f for every open connection.
+func (s *Server) Each(f func(c loop.Conn)) {
+	for fd := range s.states.Len() {
+		if c := s.loop.Conn(fd); c.Gen != 0 && s.Alive(c) {
+			f(c)
+		}
+	}
+}

@@ -1,0 +1,99 @@
+// Package relay carries commands from the loops to the streams, and publications and answers from the streams to the
+// loops.
+//
+//	loops ── Append ──▶ ring ──▶ writer ──XADD…──▶ `in`, `out`        one goroutine: what gathers during one round
+//	loops ◀── Acked ─────────────┘                                    trip is the next batch
+//	loops ── Use ──────▶ wants ─┐
+//	loops ◀── Live ─────────────┤
+//	loops ◀── Deliver, Answer ──┴─ reader ◀──XREAD── `out` of the partitions in use, and this node's stream
+//	                               one goroutine
+//
+// Owners: the ring and the wants are guarded by a lock each, held for a copy; cursors belong to the reader. The ring
+// is bounded by bytes and entries; when it is full loops stop reading who publishes (Room), and nothing that was taken
+// is dropped. Writer and reader find out for themselves that Redis is gone; until both are back Append refuses,
+// Ready says why, and the reader goes on at its cursors.
+//
+// It does not retry an XADD: the answer lost, it says Unavailable, and who publishes with an ID may send it again.
+package relay
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/millracehq/millrace/gateway/internal/hub"
+	"github.com/millracehq/millrace/gateway/stream"
+	"github.com/millracehq/millrace/internal/loop"
+)
+
+// Streams is what the relay needs of Redis; package stream/redis has it.
+type Streams interface {
+	Connect(ctx context.Context, wait time.Duration) error
+	Append(ctx context.Context, adds []stream.Add) []error
+	Read(ctx context.Context, cursors []stream.Cursor, count int, block time.Duration) ([]stream.Entries, error)
+	Tails(ctx context.Context, keys []string) ([]stream.ID, error)
+	KeepNode(ctx context.Context, key string, read stream.ID, ttl time.Duration) error
+	Delete(ctx context.Context, keys ...string) error
+	Ping(ctx context.Context) error
+}
+
+// Sink is one loop's side; its methods are called on that loop.
+type Sink interface {
+	// Live says that partition is read from now on, and that everything after cursor will be delivered; or that it
+	// could not be arranged.
+	Live(partition int, cursor stream.ID, err error)
+	// Deliver hands over what one read brought for partitions in use.
+	Deliver(b *hub.Batch, control []stream.Publication)
+	// Answer hands over entries of the node's stream.
+	Answer(answers []stream.Answer)
+	// Acked says what became of appended commands.
+	Acked(acks []Ack)
+	// Resume says that there is Room again.
+	Resume()
+}
+
+// Poster runs a function on a loop; it reports false when that has stopped.
+type Poster interface{ Post(f func()) bool }
+
+// Config of a Relay; the zero value has the defaults named here.
+type Config struct {
+	Node        string      // name of this node, unique among all that run
+	Keys        stream.Keys //
+	Partitions  int         //
+	RingBytes   int         // most bytes of commands that wait for Redis; default 16 MiB
+	RingEntries int         // default 65,536
+	MaxLen      int64       // about how many entries an `out` stream keeps; default 10,000
+	Logger      *slog.Logger
+}
+
+// Loop is one loop and its Sink.
+type Loop struct {
+	Poster
+	Sink
+}
+
+// Command is what a client sent and a stream is to keep. The slices are copied by Append.
+type Command struct {
+	Kind      stream.Kind // pub or req
+	Direct    bool        // straight to the channel's `out`
+	Binary    bool
+	Answer    bool // the client wants to know
+	Partition int
+	Loop      int
+	Conn      loop.Conn
+	Ref       uint64
+	At        int64 // unix ms
+	Channel   []byte
+	ID        []byte
+	Body      []byte
+	User      string
+	Session   []byte
+}
+
+// Ack says what became of one Command.
+type Ack struct {
+	Conn   loop.Conn
+	Ref    uint64
+	Kind   stream.Kind
+	Stored bool
+}

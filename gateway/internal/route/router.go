@@ -1,0 +1,192 @@
+// Package route answers commands: it is where connections, the hub and the relay of one loop meet.
+//
+//	conn.Server ── Frame ──▶ Router ─┬─ sub unsub ──▶ hub.Hub            and relay.Use, when a partition is new here
+//	                                 ├─ pub req ────▶ relay.Append  ──▶ Acked, Answer
+//	                                 └─ auth ping who, and every err
+//	relay ── Live, Deliver, Answer, Acked, Resume (on the loop) ──▶ Router ──▶ hub, conn.Server
+//
+// A Router belongs to its loop's goroutine; only Stats may be read from elsewhere. It holds what a client may do, which
+// requests are unanswered, and where partitions stand; it decides permissions and limits and keeps no body. Routing a
+// publication does not allocate.
+package route
+
+import (
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/millracehq/millrace/gateway/internal/auth"
+	"github.com/millracehq/millrace/gateway/internal/conn"
+	"github.com/millracehq/millrace/gateway/internal/hub"
+	"github.com/millracehq/millrace/gateway/internal/relay"
+	"github.com/millracehq/millrace/gateway/protocol"
+	"github.com/millracehq/millrace/internal/loop"
+	"github.com/millracehq/millrace/internal/slab"
+)
+
+// Publish says where publications of a namespace go.
+type Publish string
+
+// The values of Publish.
+const (
+	ToBackend Publish = "backend" // to the `in` stream; the backend publishes
+	Direct    Publish = "direct"  // straight to the channel's `out` stream
+	Deny      Publish = "deny"    // clients may not
+)
+
+// Namespace is what holds for all channels of one name.
+type Namespace struct {
+	Publish Publish
+	Anyone  bool // no grant is needed
+	MaxBody int  // bytes; 0: what a frame holds
+}
+
+// Relay is what a Router needs of it.
+type Relay interface {
+	Up() bool
+	Room() bool
+	Append(c *relay.Command)
+	Use(loop, partition int)
+	Unuse(loop, partition int)
+}
+
+// Config of a Router.
+type Config struct {
+	Loop             int                  // number of the loop
+	Nonce            string               // of this process: the first part of its sessions
+	Hello            []byte               // JSON of the hello frame
+	Namespaces       map[string]Namespace // "*" stands for all others
+	Verifier         *auth.Verifier       // nil: mode none, everybody may do everything
+	Partitions       int
+	MaxSubscriptions int           // of one connection
+	MaxRequests      int           // unanswered ones of one connection
+	RequestTimeout   time.Duration // whole seconds
+	Logger           *slog.Logger
+}
+
+// Router is the conn.Router and the relay.Sink of one loop.
+type Router struct {
+	// Immutable after New and Wire.
+	cfg   Config
+	loop  *loop.Loop
+	conns *conn.Server
+	hub   *hub.Hub
+	relay Relay
+
+	// Owned by the loop.
+	members    slab.Slab[member]
+	partitions []partition
+	requests   requests
+	misdeeds   map[int32]misdeed
+	command    protocol.Command
+	append     relay.Command
+	text       []byte // an answer being written
+	session    []byte
+	tick       uint32
+	draining   bool
+	counts     Counts
+
+	stats atomic.Pointer[Stats]
+}
+
+// member is what a Router keeps of a connection.
+type member struct {
+	id       *auth.Identity
+	requests int32
+}
+
+// Counts are numbers since the start.
+type Counts struct {
+	Commands    [8]uint64 // by protocol.Verb; 0 is what could not be read
+	Errors      map[protocol.Code]uint64
+	LateAnswers uint64 // answers to requests that were no longer waiting
+	Refused     uint64 // handshakes without a good credential
+}
+
+// Stats are a loop's numbers, at most a second old.
+type Stats struct {
+	Counts
+	Connections   int // WebSockets now
+	Channels      int
+	Paused        int
+	Requests      int // unanswered now
+	Published     uint64
+	Delivered     uint64
+	Ended         [conn.Reasons]uint64
+	Subscriptions int
+}
+
+// New makes the Router of l. Wire must follow before l is started.
+func New(cfg Config, l *loop.Loop, server conn.Config) *Router {
+	r := &Router{
+		cfg:        cfg,
+		loop:       l,
+		partitions: make([]partition, cfg.Partitions),
+		misdeeds:   map[int32]misdeed{},
+	}
+	r.requests.waiting = map[request]struct{}{}
+	r.counts.Errors = map[protocol.Code]uint64{}
+	r.conns = conn.New(l, server, r)
+	r.hub = hub.New(conns{r}, cfg.Partitions)
+	r.publishStats()
+	return r
+}
+
+// Wire gives the Router its relay, which in turn needs all Routers.
+func (r *Router) Wire(to Relay) { r.relay = to }
+
+// Handler is what the loop serves.
+func (r *Router) Handler() loop.Handler { return r.conns }
+
+// Room is conn.Router's: whether a frame can be taken.
+func (r *Router) Room(loop.Conn) bool { return r.relay.Room() }
+
+// Turn is conn.Router's.
+func (r *Router) Turn() bool {
+	if now := r.loop.Tick(); now != r.tick {
+		r.tick = now
+		r.expireRequests()
+		r.leavePartitions()
+		r.publishStats()
+	}
+	return r.hub.Step(fanoutChunk)
+}
+
+// fanoutChunk is how many connections are served before reads, pongs and accepts have their turn.
+const fanoutChunk = 512
+
+func (r *Router) publishStats() {
+	s := &Stats{
+		Counts:      r.counts,
+		Connections: r.conns.Opened(),
+		Channels:    r.hub.Channels(),
+		Paused:      r.conns.Paused(),
+		Requests:    len(r.requests.waiting),
+		Published:   r.hub.Published,
+		Delivered:   r.hub.Delivered,
+	}
+	s.Errors = make(map[protocol.Code]uint64, len(r.counts.Errors))
+	for code, n := range r.counts.Errors {
+		s.Errors[code] = n
+	}
+	for why := range s.Ended {
+		s.Ended[why] = r.conns.Ended(loop.Reason(why))
+	}
+	for p := range r.partitions {
+		s.Subscriptions += r.hub.Subscriptions(p)
+	}
+	r.stats.Store(s)
+}
+
+// Stats may be called from any goroutine.
+func (r *Router) Stats() *Stats { return r.stats.Load() }
+
+// conns is the hub's way to connections.
+type conns struct{ r *Router }
+
+func (c conns) Push(fd int32, b []byte)     { c.r.conns.Push(fd, b) }
+func (c conns) PushCopy(fd int32, b []byte) { c.r.conns.PushCopy(fd, b) }
+func (c conns) Find(session string) (int32, bool) {
+	found, ok := c.r.find(session)
+	return found.FD, ok
+}

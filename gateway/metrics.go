@@ -1,0 +1,93 @@
+package gateway
+
+import (
+	"fmt"
+
+	"github.com/millracehq/millrace/gateway/internal/conn"
+	"github.com/millracehq/millrace/gateway/internal/relay"
+	"github.com/millracehq/millrace/gateway/internal/route"
+	"github.com/millracehq/millrace/gateway/protocol"
+	"github.com/millracehq/millrace/internal/loop"
+)
+
+// registerMetrics names everything that /metrics shows of the gateway (docs/OPERATIONS.md lists it). All are read when
+// they are asked for, from numbers that the loops copy once a second: no metric costs the hot path anything.
+func (g *Gateway) registerMetrics() {
+	g.sumRouters("millrace_connections", func(s *route.Stats) float64 { return float64(s.Connections) })
+	g.sumRouters("millrace_channels", func(s *route.Stats) float64 { return float64(s.Channels) })
+	g.sumRouters("millrace_subscriptions", func(s *route.Stats) float64 { return float64(s.Subscriptions) })
+	g.sumRouters("millrace_connections_paused", func(s *route.Stats) float64 { return float64(s.Paused) })
+	g.sumRouters("millrace_requests_waiting", func(s *route.Stats) float64 { return float64(s.Requests) })
+	g.sumRouters("millrace_publications_total", func(s *route.Stats) float64 { return float64(s.Published) })
+	g.sumRouters("millrace_deliveries_total", func(s *route.Stats) float64 { return float64(s.Delivered) })
+	g.sumRouters("millrace_answers_late_total", func(s *route.Stats) float64 { return float64(s.LateAnswers) })
+	g.sumRouters("millrace_credentials_refused_total", func(s *route.Stats) float64 { return float64(s.Refused) })
+	for verb := protocol.VerbNone; verb <= protocol.VerbPing; verb++ {
+		name := verb.String()
+		if name == "" {
+			name = "unknown"
+		}
+		g.sumRouters(fmt.Sprintf("millrace_commands_total{verb=%q}", name), func(s *route.Stats) float64 { return float64(s.Commands[verb]) })
+	}
+	for _, code := range []protocol.Code{
+		protocol.CodeMalformed, protocol.CodeUnauthorized, protocol.CodeForbidden, protocol.CodeNotFound, protocol.CodeTimeout,
+		protocol.CodeConflict, protocol.CodeTooLarge, protocol.CodeTooFast, protocol.CodeFailed, protocol.CodeUnavailable,
+	} {
+		g.sumRouters(fmt.Sprintf("millrace_errors_total{code=\"%d\"}", code), func(s *route.Stats) float64 { return float64(s.Errors[code]) })
+	}
+	for why := range conn.Reasons {
+		g.sumRouters(fmt.Sprintf("millrace_connections_ended_total{reason=%q}", conn.ReasonName(loop.Reason(why))), func(s *route.Stats) float64 { return float64(s.Ended[why]) })
+	}
+
+	g.sumLoops("millrace_accepted_total", func(s loop.Stats) float64 { return float64(s.Accepted) })
+	g.sumLoops("millrace_accept_refused_total", func(s loop.Stats) float64 { return float64(s.Refused) })
+	g.sumLoops("millrace_panics_total", func(s loop.Stats) float64 { return float64(s.Panics) })
+	g.sumLoops("millrace_received_bytes_total", func(s loop.Stats) float64 { return float64(s.BytesIn) })
+	g.sumLoops("millrace_sent_bytes_total", func(s loop.Stats) float64 { return float64(s.BytesOut) })
+	g.sumLoops("millrace_reads_total", func(s loop.Stats) float64 { return float64(s.Reads) })
+	g.sumLoops("millrace_sends_total", func(s loop.Stats) float64 { return float64(s.Sends) })
+	g.sumLoops("millrace_loop_turns_total", func(s loop.Stats) float64 { return float64(s.Turns) })
+	g.sumLoops("millrace_loop_inbox_tasks", func(s loop.Stats) float64 { return float64(s.Inbox) })
+	g.sumLoops("millrace_unread_bytes", func(s loop.Stats) float64 { return float64(s.Unread) })
+	g.gauge("millrace_outbox_bytes", func() float64 { return float64(g.budget.Used()) })
+
+	g.ofRelay("millrace_stream_appended_total", func(s relay.Stats) float64 { return float64(s.Appended) })
+	g.ofRelay("millrace_stream_failed_total", func(s relay.Stats) float64 { return float64(s.Failed) })
+	g.ofRelay("millrace_stream_append_batches_total", func(s relay.Stats) float64 { return float64(s.Batches) })
+	g.ofRelay("millrace_stream_entries_total", func(s relay.Stats) float64 { return float64(s.Entries) })
+	g.ofRelay("millrace_stream_entries_bad_total", func(s relay.Stats) float64 { return float64(s.Bad) })
+	g.ofRelay("millrace_stream_reads_total", func(s relay.Stats) float64 { return float64(s.Reads) })
+	g.ofRelay("millrace_stream_outages_total", func(s relay.Stats) float64 { return float64(s.Outages) })
+	g.ofRelay("millrace_ring_entries", func(s relay.Stats) float64 { return float64(s.Ring) })
+	g.ofRelay("millrace_ring_bytes", func(s relay.Stats) float64 { return float64(s.RingBytes) })
+	g.gauge("millrace_ready", func() float64 {
+		if g.Ready() != nil {
+			return 0
+		}
+		return 1
+	})
+}
+
+func (g *Gateway) gauge(name string, f func() float64) { g.set.NewGauge(name, f) }
+
+func (g *Gateway) sumRouters(name string, of func(*route.Stats) float64) {
+	g.gauge(name, func() (sum float64) {
+		for _, r := range g.routers {
+			sum += of(r.Stats())
+		}
+		return sum
+	})
+}
+
+func (g *Gateway) sumLoops(name string, of func(loop.Stats) float64) {
+	g.gauge(name, func() (sum float64) {
+		for _, l := range g.loops {
+			sum += of(l.Stats())
+		}
+		return sum
+	})
+}
+
+func (g *Gateway) ofRelay(name string, of func(relay.Stats) float64) {
+	g.gauge(name, func() float64 { return of(g.relay.Stats()) })
+}
