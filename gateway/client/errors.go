@@ -18,7 +18,7 @@ type Error struct {
 func (e *Error) Error() string { return fmt.Sprintf("%d %s", e.Code, e.Text) }
 
 // Refused says that the gateway answered the upgrade with something else than a WebSocket.
-type Refused struct { //nolint:errname // it reads client.Refused
+type Refused struct {
 	Status int    // HTTP
 	Text   string // the beginning of the body
 }
@@ -35,7 +35,7 @@ type Bye struct {
 }
 
 // Closed is the end of a connection.
-type Closed struct { //nolint:errname // it reads client.Closed
+type Closed struct {
 	Code   int    // of the Close frame; 1005 when it had none, 1006 when there was no Close frame at all
 	Reason string // of the Close frame
 	Bye    *Bye   // what the gateway said before; nil when it said nothing

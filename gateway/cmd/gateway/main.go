@@ -96,7 +96,7 @@ func parse(args, env []string, stdout, stderr io.Writer) (settings, error) {
 		return s, err
 	}
 	fs.Usage = func() { usage(new(settings).flags(stdout), stdout) } // of its own: the file may hold a secret
-	fs.SetOutput(io.Discard) // run says what is wrong, once
+	fs.SetOutput(io.Discard)                                         // run says what is wrong, once
 	if err := fs.Parse(args); err != nil {
 		return s, err
 	}

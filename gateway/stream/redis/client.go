@@ -33,6 +33,11 @@ type Client struct {
 // ErrMismatch says that the installation has another version or partition count than this program.
 var ErrMismatch = errors.New("the streams in Redis do not fit this program")
 
+// silent takes go-redis's own log lines, which would go to standard error: all that fails is returned as an error.
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
+
 // New checks the configuration; it does not connect yet. See [Client.Connect].
 func New(cfg Config) (*Client, error) {
 	opts, err := goredis.ParseURL(cfg.URL)
@@ -45,6 +50,7 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Partitions < 1 || cfg.Partitions > stream.MaxPartitions {
 		return nil, fmt.Errorf("partitions: %d is not in 1 to %d", cfg.Partitions, stream.MaxPartitions)
 	}
+	goredis.SetLogger(silent{})
 	opts.Protocol = 2 // replies of streams have one shape, and no push messages come between
 	opts.MaxRetries = -1
 	opts.DialerRetries = 1
