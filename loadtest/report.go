@@ -141,9 +141,16 @@ func (rep *Report) conclude() {
 
 // evidence lists what any run must show: what did not happen cannot have gone well.
 func evidence(s *Scenario, m *swarm.Metrics, a swarm.Account) []Check {
-	checks := []Check{{a.Ready == s.Connections, fmt.Sprintf("%d of %d connections opened and subscribed%s", a.Ready, s.Connections, parts(m.ConnectFailed, m.Errs))}}
+	connections := func(n int, what string, why ...*metric.Tagged) Check {
+		c := Check{n == s.Connections, fmt.Sprintf("%d of %d connections %s", n, s.Connections, what)}
+		if !c.OK {
+			c.Text += parts(why...)
+		}
+		return c
+	}
+	checks := []Check{connections(a.Ready, "opened and subscribed", m.ConnectFailed, m.Errs)}
 	if a.Ready > 0 {
-		checks = append(checks, Check{a.ReadyEnd == s.Connections, fmt.Sprintf("%d of %d connections there at the end of the steady phase%s", a.ReadyEnd, s.Connections, parts(m.Closed))})
+		checks = append(checks, connections(a.ReadyEnd, "there at the end of the steady phase", m.Closed))
 	}
 	if s.Publish.Rate > 0 {
 		checks = append(checks, Check{m.Acked.Count() > 0, fmt.Sprintf("%d publications acknowledged", m.Acked.Count())})

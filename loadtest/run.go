@@ -69,8 +69,8 @@ func (s *Scenario) swarmConfig(t target, logger *slog.Logger) swarm.Config {
 		Connections: s.Connections, ConnectRate: s.ConnectRate, ConnectTimeout: time.Duration(s.ConnectTimeout), Handshakes: s.Handshakes, Reconnect: s.Reconnect,
 		Channels: channels, Subscriptions: s.Subscriptions,
 		Rate: s.Publish.Rate, Publishers: s.Publish.Publishers, Payload: s.Publish.Payload, IDs: s.Publish.IDs,
-		RequestRate: s.Requests.Rate,
-		Settle:      time.Duration(s.Settle), Warmup: time.Duration(s.Warmup), Duration: time.Duration(s.Duration), Drain: time.Duration(s.Drain),
+		RequestRate: s.Requests.Rate, RequestChannel: s.Requests.Channel,
+		Settle: time.Duration(s.Settle), Warmup: time.Duration(s.Warmup), Duration: time.Duration(s.Duration), Drain: time.Duration(s.Drain),
 		Logger: logger,
 	}
 }

@@ -53,7 +53,8 @@ type Publish struct {
 
 // Requests is the open load of requests.
 type Requests struct {
-	Rate float64 `yaml:"rate" json:"rate"` // per second, of all connections together; 0: none
+	Rate    float64 `yaml:"rate" json:"rate"`       // per second, of all connections together; 0: none
+	Channel string  `yaml:"channel" json:"channel"` // of all requests
 }
 
 // Paths of a publication, and the namespace of the default channel names for each.
@@ -117,6 +118,7 @@ func NewScenario() *Scenario {
 		Channels:          Channels{Count: 1},
 		Subscriptions:     1,
 		Publish:           Publish{Path: PathBackend, Payload: 128},
+		Requests:          Requests{Channel: "echo:requests"},
 		Settle:            Duration(time.Second),
 		Warmup:            Duration(5 * time.Second),
 		Duration:          Duration(30 * time.Second),

@@ -162,7 +162,7 @@ func (rep *Report) rows(e metric.Entry) []row {
 	case *metric.Tagged:
 		r.cells = count(v)
 		rows := []row{r}
-		counts := m.Counts()
+		counts := rep.Metrics[e.Name].Counts
 		for _, value := range slices.Sorted(maps.Keys(counts)) {
 			rows = append(rows, row{name: "  { " + m.Tag + ":" + value + " }", cells: []string{fmt.Sprint(counts[value])}})
 		}

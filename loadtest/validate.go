@@ -74,11 +74,11 @@ func (s *Scenario) validateTarget(f *faults) {
 
 func (s *Scenario) validateLoad(f *faults) {
 	p := s.Publish
-	loads := p.Rate > 0 || s.Requests.Rate > 0
 	f.add(p.Rate >= 0 && !math.IsInf(p.Rate, 0), "publish.rate: %v per second", p.Rate)
+	f.add(isChannel(s.Requests.Channel), "requests.channel: %q is no channel", s.Requests.Channel)
 	f.add(s.Requests.Rate >= 0 && !math.IsInf(s.Requests.Rate, 0), "requests.rate: %v per second", s.Requests.Rate)
 	f.add(s.Subscriptions >= 0, "subscriptions: %d is below zero", s.Subscriptions)
-	f.add(s.Channels.Count >= 1 || s.Subscriptions == 0 && !loads, "channels.count: %d; subscriptions, publications and requests need a channel", s.Channels.Count)
+	f.add(s.Channels.Count >= 1 || s.Subscriptions == 0 && p.Rate == 0, "channels.count: %d; subscriptions and publications need a channel", s.Channels.Count)
 	f.add(s.Subscriptions <= max(s.Channels.Count, 0), "subscriptions: %d per connection, but there are only %d channels", s.Subscriptions, s.Channels.Count)
 	f.add(p.Path == PathBackend || p.Path == PathDirect, "publish.path: %q is neither %s nor %s", p.Path, PathBackend, PathDirect)
 	f.add(p.Payload >= swarm.StampSize && p.Payload <= maxPayload,
@@ -104,6 +104,9 @@ func (s *Scenario) validateChannelName(f *faults) {
 	f.add(s.Channels.Count == 1 || strings.Count(name, "%d") == 1,
 		"channels.name: %q must contain %%d once, so that %d channels have different names", name, s.Channels.Count)
 	longest := s.Channels.channel(s.Channels.Count - 1)
-	f.add(regexp.MustCompile(`^[A-Za-z0-9_\-.:/@=,~]{1,128}$`).MatchString(longest),
-		"channels.name: %q is no channel: 1 to 128 of A-Z a-z 0-9 _ - . : / @ = , ~", longest)
+	f.add(isChannel(longest), "channels.name: %q is no channel: 1 to 128 of A-Z a-z 0-9 _ - . : / @ = , ~", longest)
+}
+
+func isChannel(name string) bool {
+	return regexp.MustCompile(`^[A-Za-z0-9_\-.:/@=,~]{1,128}$`).MatchString(name)
 }

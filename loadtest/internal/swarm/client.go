@@ -185,7 +185,7 @@ func (s *Swarm) giveUp(i int32, label string) {
 func (s *Swarm) leave(i int32, label string) {
 	c := &s.clients[i]
 	switch {
-	case c.state == clientLeaving: // we asked for it
+	case s.phase >= PhaseClose: // the run is over: it was our wish, or does not matter any more
 	case c.state >= clientSubscribing:
 		s.metrics.Closed.Add(label, 1)
 	default:

@@ -28,7 +28,8 @@ type Config struct {
 	Payload    int     // bytes of a body, at least StampSize
 	IDs        bool    // send an idempotency key with each publication, and repeat it until it is acknowledged
 
-	RequestRate float64 // requests per second, of all clients together
+	RequestRate    float64 // requests per second, of all clients together
+	RequestChannel string
 
 	Settle, Warmup, Duration, Drain time.Duration
 

@@ -67,7 +67,7 @@ func (s *Swarm) sendPublication(place uint32) {
 		s.metrics.Resent.Add(1)
 		s.resent[c.k] = true
 	}
-	b := s.head("pub ", place, int(feed)%s.plan.channels)
+	b := s.head("pub ", place, s.cfg.Channels[int(feed)%s.plan.channels])
 	if s.cfg.IDs {
 		b = s.appendID(append(b, ' '), c.k)
 	}
@@ -80,11 +80,11 @@ func (s *Swarm) sendPublication(place uint32) {
 }
 
 // head begins a command: its verb, REF and channel.
-func (s *Swarm) head(verb string, place uint32, channel int) []byte {
+func (s *Swarm) head(verb string, place uint32, channel string) []byte {
 	b := append(s.scratch[:0], verb...)
 	b = strconv.AppendUint(b, s.pending.ref(place), 10)
 	b = append(b, ' ')
-	return append(b, s.cfg.Channels[channel]...)
+	return append(b, channel...)
 }
 
 func (s *Swarm) send(i int32, text []byte) loop.Result {
@@ -101,7 +101,6 @@ func (s *Swarm) requestDue(now int64) (more bool) {
 			return false
 		}
 		i := int32(s.nextReq % int64(len(s.clients)))
-		channel := int(s.nextReq) % s.plan.channels
 		s.nextReq++
 		s.metrics.RequestsSent.Add(1)
 		place, ok := s.pending.add(command{due: due, client: i, kind: commandRequest})
@@ -110,7 +109,7 @@ func (s *Swarm) requestDue(now int64) (more bool) {
 		}
 		s.clients[i].unanswered++
 		if s.clients[i].state == clientReady {
-			s.send(i, append(append(s.head("req ", place, channel), '\n'), s.padding...))
+			s.send(i, append(append(s.head("req ", place, s.cfg.RequestChannel), '\n'), s.padding...))
 		}
 	}
 	return true
