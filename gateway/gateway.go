@@ -54,6 +54,10 @@ const linger = 100 * time.Millisecond
 // drainTime is how long closing connections may take to say goodbye.
 const drainTime = 5 * time.Second
 
+// redisTimeout is how long Redis may stand still before it counts as lost. What was being written then is answered 503
+// although it may have been stored, so it is not short.
+const redisTimeout = 5 * time.Second
+
 // New checks cfg and binds both addresses; nothing is served, and Redis is not asked, before Run.
 func New(cfg Config) (*Gateway, error) {
 	if err := cfg.Validate(); err != nil {
@@ -63,7 +67,7 @@ func New(cfg Config) (*Gateway, error) {
 	nonce := strings.ToLower(rand.Text()[:8])
 	g := &Gateway{cfg: cfg, node: nodeName(cfg.Node) + "-" + nonce, set: metrics.NewSet(), budget: &loop.Budget{Limit: cfg.TotalOutboxBytes}}
 	var err error
-	if g.streams, err = redis.New(redis.Config{URL: cfg.Redis, Prefix: cfg.Prefix, Partitions: cfg.Partitions}); err != nil {
+	if g.streams, err = redis.New(redis.Config{URL: cfg.Redis, Prefix: cfg.Prefix, Partitions: cfg.Partitions, Timeout: redisTimeout}); err != nil {
 		return nil, err
 	}
 	if g.loops, err = loop.NewGroup(cfg.Loops, loop.Config{

@@ -21,10 +21,9 @@ type Router interface {
 	Admit(c loop.Conn, r *wsio.Request) (protocol string, err error)
 	// Opened is called once the connection is a WebSocket.
 	Opened(c loop.Conn)
-	// Room reports whether one more frame can be taken; if not, c is not read until Resume.
-	Room(c loop.Conn) bool
-	// Frame is one WebSocket message; it is only valid in the call.
-	Frame(c loop.Conn, binary bool, frame []byte)
+	// Frame is one WebSocket message, only valid in the call. It reports false when it cannot be taken now: c is not
+	// read then until ResumeAll, and the same frame comes again.
+	Frame(c loop.Conn, binary bool, frame []byte) (taken bool)
 	// Closed is called once for each connection that was Opened.
 	Closed(c loop.Conn, why loop.Reason)
 	// Turn is called at the end of each turn of the loop and reports whether there is more to do.

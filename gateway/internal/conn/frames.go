@@ -28,50 +28,60 @@ func (s *Server) frames(c loop.Conn, st *state, b []byte) (used int) {
 		if !ok || len(b)-used < h.Size+h.Length {
 			return used
 		}
-		if !h.OpCode.IsControl() && !s.router.Room(c) {
-			s.pause(c, st) // before the payload is unmasked: it comes again
-			return used
-		}
 		payload := b[used+h.Size : used+h.Size+h.Length]
 		ws.Cipher(payload, h.Mask, 0)
-		used += h.Size + h.Length
-		if err := s.frame(c, st, h, payload, f); err != nil {
+		taken, err := s.frame(c, st, h, payload, f)
+		if err != nil {
 			s.violated(c, err)
 			return len(b)
 		}
+		if !taken {
+			ws.Cipher(payload, h.Mask, 0) // masked again: the same bytes come again
+			s.pause(c, st)
+			return used
+		}
+		used += h.Size + h.Length
 	}
 	return used
 }
 
-func (s *Server) frame(c loop.Conn, st *state, h wsio.Header, payload []byte, f *wsio.Fragments) error {
+// frame handles one frame and reports whether it was taken; f is the unfinished message, if there is one.
+func (s *Server) frame(c loop.Conn, st *state, h wsio.Header, payload []byte, f *wsio.Fragments) (taken bool, err error) {
 	switch {
 	case h.OpCode == ws.OpPing:
 		s.append(c, ws.OpPong, payload)
 	case h.OpCode == ws.OpPong:
 	case h.OpCode == ws.OpClose:
-		return s.closeFrame(c, st, payload)
+		return true, s.closeFrame(c, st, payload)
 	case h.Fin && f == nil:
 		if h.OpCode == ws.OpText {
 			if err := wsio.CheckText(payload); err != nil {
-				return err
+				return true, err
 			}
 		}
-		s.router.Frame(c, h.OpCode == ws.OpBinary, payload)
+		return s.router.Frame(c, h.OpCode == ws.OpBinary, payload), nil
 	default:
-		if f == nil {
-			f = new(wsio.Fragments)
-			s.fragments[c.FD] = f
-			st.since = max(1, s.loop.Tick())
-		}
-		if err := f.Add(h, payload); err != nil {
-			return err
-		}
-		if h.Fin {
-			delete(s.fragments, c.FD)
-			s.router.Frame(c, f.OpCode == ws.OpBinary, f.Message())
-		}
+		return s.fragment(c, st, h, payload, f)
 	}
-	return nil
+	return true, nil
+}
+
+func (s *Server) fragment(c loop.Conn, st *state, h wsio.Header, payload []byte, f *wsio.Fragments) (taken bool, err error) {
+	if f == nil {
+		f = new(wsio.Fragments)
+		s.fragments[c.FD] = f
+		st.since = max(1, s.loop.Tick())
+	}
+	before := *f
+	if err := f.Add(h, payload); err != nil || !h.Fin {
+		return true, err
+	}
+	if !s.router.Frame(c, f.OpCode == ws.OpBinary, f.Message()) {
+		*f = before
+		return false, nil
+	}
+	delete(s.fragments, c.FD)
+	return true, nil
 }
 
 // closeFrame answers the client's Close with the same code (RFC 6455 section 5.5.1).

@@ -9,17 +9,20 @@ import (
 	"github.com/millracehq/millrace/internal/loop"
 )
 
-// Frame is conn.Router's: one command.
-func (r *Router) Frame(c loop.Conn, binary bool, frame []byte) {
+// Frame is conn.Router's: one command. What needs the streams is not taken while there is no room on the way to them.
+func (r *Router) Frame(c loop.Conn, binary bool, frame []byte) (taken bool) {
 	cmd := &r.command
 	err := protocol.ParseCommand(frame, cmd)
+	if (cmd.Verb == protocol.VerbPub || cmd.Verb == protocol.VerbReq) && err == nil && !r.relay.Room() {
+		return false
+	}
 	r.counts.Commands[cmd.Verb]++
 	if err != nil {
 		r.err(c, cmd.Ref, err.Code, err.Text)
 		if err.Code == protocol.CodeMalformed {
 			r.misbehaved(c)
 		}
-		return
+		return true
 	}
 	switch cmd.Verb {
 	case protocol.VerbSub:
@@ -40,6 +43,7 @@ func (r *Router) Frame(c loop.Conn, binary bool, frame []byte) {
 			r.conns.Answer(c, false, r.text)
 		}
 	}
+	return true
 }
 
 const noPresence = "presence is not kept on this channel"

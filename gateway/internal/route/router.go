@@ -138,9 +138,6 @@ func (r *Router) Wire(to Relay) { r.relay = to }
 // Handler is what the loop serves.
 func (r *Router) Handler() loop.Handler { return r.conns }
 
-// Room is conn.Router's: whether a frame can be taken.
-func (r *Router) Room(loop.Conn) bool { return r.relay.Room() }
-
 // Turn is conn.Router's.
 func (r *Router) Turn() bool {
 	if now := r.loop.Tick(); now != r.tick {
