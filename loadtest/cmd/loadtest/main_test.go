@@ -163,6 +163,7 @@ func TestFaultsAreCaught(t *testing.T) {
 		{name: "does not acknowledge", faults: faulty.Faults{NoAck: 10}, failed: []string{"pubs_unacked"}},
 		{name: "is busy", faults: faulty.Faults{Busy: 10}, failed: []string{"errs"}},
 		{name: "is busy, ids", faults: faulty.Faults{Busy: 10}, env: []string{"IDS=true"}, failed: []string{"errs"}},
+		{name: "is busy at the subscriptions", faults: faulty.Faults{BusySub: 3}, failed: []string{"errs"}},
 		{name: "closes", faults: faulty.Faults{CloseAfter: 50, CloseCode: 4001}, failed: []string{"ws_closed", "msg_latency"}, evidence: true},
 		{name: "stalls", faults: faulty.Faults{StallEvery: time.Second, StallFor: 300 * time.Millisecond}, failed: []string{"msg_latency"}},
 	} {

@@ -20,6 +20,7 @@ import (
 type Faults struct {
 	Refuse     int           // HTTP status for every handshake
 	RefuseSub  int           // code for every sub
+	BusySub    int           // every n-th sub is answered 503
 	Silent     bool          // upgrades and says nothing more
 	Drop       int           // every n-th delivery is not made
 	Gap        int           // every n-th delivery is replaced by a gap push
@@ -51,6 +52,7 @@ type Server struct {
 	seen       map[string]bool // publication IDs
 	deliveries int
 	pubs       int
+	subs       int
 	start      time.Time
 }
 
@@ -243,6 +245,10 @@ func (s *Server) channel(name string) *channel {
 func (s *Server) subscribe(c *conn, words []string) {
 	if s.faults.RefuseSub != 0 {
 		c.text("err", words[1], strconv.Itoa(s.faults.RefuseSub), "no")
+		return
+	}
+	if s.subs++; s.faults.BusySub > 0 && s.subs%s.faults.BusySub == 0 {
+		c.text("err", words[1], "503", "not now")
 		return
 	}
 	ch := s.channel(words[2])

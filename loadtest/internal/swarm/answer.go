@@ -22,7 +22,7 @@ func (s *Swarm) ok(i int32, ref uint64, position []byte, now int64) {
 		if sub := int(i)*s.plan.perClient + j; j < s.plan.perClient && len(s.positions.get(sub)) == 0 {
 			s.positions.set(sub, position)
 		}
-		s.subscribeAnswered(i, j, true)
+		s.subscribeAnswered(i, j, "")
 		return
 	}
 	place, c := s.pending.find(ref)
@@ -53,7 +53,7 @@ func (s *Swarm) answered(ref uint64, now int64) {
 func (s *Swarm) err(i int32, ref uint64, code, text []byte) {
 	s.metrics.Errs.Add(string(code), 1)
 	if ref > 0 && ref < firstRef {
-		s.subscribeAnswered(i, int(ref)-1, false)
+		s.subscribeAnswered(i, int(ref)-1, string(code))
 		return
 	}
 	place, c := s.pending.find(ref)
@@ -61,12 +61,15 @@ func (s *Swarm) err(i int32, ref uint64, code, text []byte) {
 	case c == nil:
 	case c.kind == commandRequest:
 		s.remove(place)
-	case s.cfg.IDs && (string(code) == "503" || string(code) == "429"):
+	case s.cfg.IDs && notNow(string(code)):
 		s.again(place, retryAfter(text))
 	default:
 		s.fail(place)
 	}
 }
+
+// notNow says whether an error code asks to send the same again later: nothing was stored.
+func notNow(code string) bool { return code == "503" || code == "429" }
 
 // retryAfter reads "retry_ms=N".
 func retryAfter(text []byte) time.Duration {

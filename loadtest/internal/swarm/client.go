@@ -25,7 +25,8 @@ type client struct {
 	state      clientState
 	tries      uint8 // connects in a row that failed
 	never      bool  // the server said not to come back
-	refused    bool  // a sub was answered by err
+	refused    bool  // a sub was answered by err, for good
+	again      bool  // a sub was answered "not now"
 	resolved   bool  // was ready once, or never will be
 }
 
@@ -75,6 +76,7 @@ func (s *Swarm) dial(i int32) {
 	c := &s.clients[i]
 	c.began = s.loop.Clock()
 	c.byeDelay, c.refused = 0, false
+	clear(s.subscriptions(i))
 	s.enterState(c, clientDialing)
 	var local netip.AddrPort
 	if n := len(s.cfg.Locals); n > 0 {
@@ -222,17 +224,22 @@ func (s *Swarm) resolve(c *client) {
 	}
 }
 
-// subscribe sends all subscriptions of a client at once: with the last position of each, if it was connected before.
+// subscriptions says which of a client's subscriptions are there.
+func (s *Swarm) subscriptions(i int32) []bool {
+	return s.subscribed[int(i)*s.plan.perClient:][:s.plan.perClient]
+}
+
+// subscribe asks for all subscriptions that a client does not have, at once: each from its last position, if there is one.
 func (s *Swarm) subscribe(i int32) {
 	c := &s.clients[i]
 	s.enterState(c, clientSubscribing)
-	c.awaited = uint32(s.plan.perClient)
-	if c.awaited == 0 {
-		s.becomeReady(i)
-		return
-	}
+	c.awaited, c.again = 0, false
 	s.out = s.out[:0]
-	for j := range s.plan.perClient {
+	for j, there := range s.subscriptions(i) {
+		if there {
+			continue
+		}
+		c.awaited++
 		sub := int(i)*s.plan.perClient + j
 		head := append(s.scratch[:0], "sub "...)
 		head = strconv.AppendInt(head, int64(j+1), 10)
@@ -244,30 +251,49 @@ func (s *Swarm) subscribe(i int32) {
 		s.scratch = head
 		s.out = appendText(s.out, head)
 	}
-	if s.loop.SendCopy(c.conn, s.out) == loop.Full {
+	if c.awaited == 0 {
+		s.becomeReady(i)
+	} else if s.loop.SendCopy(c.conn, s.out) == loop.Full {
 		s.giveUp(i, "1006")
 	}
 }
 
-// subscribeAnswered takes the answer to the j-th subscription.
-func (s *Swarm) subscribeAnswered(i int32, j int, ok bool) {
+// subscribeDue asks again where a sub was answered "not now".
+func (s *Swarm) subscribeDue(now int64) {
+	for {
+		i, ok := s.resubs.take(now)
+		if !ok {
+			return
+		}
+		if c := &s.clients[i]; c.state == clientSubscribing && c.again && c.awaited == 0 {
+			s.subscribe(int32(i))
+		}
+	}
+}
+
+// subscribeAnswered takes the answer to the j-th subscription; code is empty for ok.
+func (s *Swarm) subscribeAnswered(i int32, j int, code string) {
 	c := &s.clients[i]
 	if c.state != clientSubscribing || j >= s.plan.perClient || c.awaited == 0 {
 		return
 	}
-	if ok {
-		s.subscribed[int(i)*s.plan.perClient+j] = true
-	} else {
+	switch {
+	case code == "":
+		s.subscriptions(i)[j] = true
+	case notNow(code):
+		c.again = true
+	default:
 		c.refused = true
 	}
 	if c.awaited--; c.awaited > 0 {
 		return
 	}
 	switch {
+	case c.again:
+		s.resubs.add(s.loop.Clock()+int64(c.backoff()), uint64(i))
+		c.tries = min(c.tries+1, 10)
 	case !c.refused:
 		s.becomeReady(i)
-	case s.cfg.Reconnect:
-		s.giveUp(i, "refused sub")
 	default: // it stays, and counts as not ready
 		s.loop.Arm(c.conn, 0)
 		s.enterState(c, clientPartial)

@@ -70,6 +70,7 @@ func (s *Swarm) Turn() (more bool) {
 	if s.phase < PhaseClose {
 		more = s.dialDue(now)
 		more = s.resendDue(now) || more
+		s.subscribeDue(now)
 	}
 	more = s.step(now) || more
 	if !more {
@@ -190,6 +191,7 @@ func (s *Swarm) sleep() {
 			earlier(s.dials.next())
 		}
 		earlier(s.resends.next())
+		earlier(s.resubs.next())
 	}
 	if s.phase == PhaseWarmup || s.phase == PhaseSteady {
 		earlier(s.dueAt(s.next), s.next < s.plan.total)

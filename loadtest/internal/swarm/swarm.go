@@ -32,6 +32,7 @@ type Swarm struct {
 	subscribed []bool           // by subscription: the server said ok
 	positions  positions
 	dials      agenda // clients
+	resubs     agenda // clients
 	underway   int    // clients that are connecting
 	ready      int    // clients connected and subscribed
 	leaving    int    // clients whose closing handshake has begun

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/millracehq/millrace/loadtest"
+)
+
+// size is how large the load is.
+type size struct {
+	Connections int     `json:"connections"`
+	Channels    int     `json:"channels"`
+	Rate        float64 `json:"publications_per_second"`
+	Duration    string  `json:"duration"`
+	P99         float64 `json:"p99_target_ms"`
+}
+
+// bench measures one part.
+type bench struct {
+	options options
+	dir     string
+	size    size
+}
+
+// traffic is what a run with publications came to.
+type traffic struct {
+	Path       string             `json:"path"`
+	Deliveries int64              `json:"deliveries"`
+	Latency    map[string]float64 `json:"msg_latency_ms"`
+	Last       map[string]float64 `json:"msg_last_subscriber_ms"`
+	Expected   int64              `json:"expected"`
+	Lost       int64              `json:"lost"`
+	Duplicate  int64              `json:"duplicate"`
+	Reordered  int64              `json:"reordered"`
+	CPU        map[string]float64 `json:"cpu_us_per_delivery"` // by process
+	Generator  loadtest.Generator `json:"generator"`
+	Exit       int                `json:"loadtest_exit_code"`
+	Summary    string             `json:"-"`
+}
+
+func (b bench) traffic(ctx context.Context, path string) (*traffic, error) {
+	s, err := startStack(ctx, b.dir, b.options.bin)
+	if err != nil {
+		return nil, err
+	}
+	defer s.stop()
+	parts := map[string]*process{"gateway": s.gateway, "redis": s.redis, "backend": s.backend}
+	used := make(map[string]time.Duration)
+	r, err := b.harness(ctx, "proof-"+path+".yaml", s.url, b.size.Connections, b.size.Duration, func(phase string) error {
+		for name, p := range parts {
+			switch phase {
+			case "steady":
+				used[name] -= p.cpu()
+			case "drain":
+				used[name] += p.cpu()
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	count := func(metric string) int64 { return int64(r.report.Metrics[metric].Values["count"]) }
+	t := &traffic{
+		Path: path, Deliveries: count("msgs_received"), Expected: count("msgs_expected"), Lost: count("msgs_lost"), Duplicate: count("msgs_duplicate"),
+		Reordered: count("msgs_reordered"), Latency: r.report.Metrics["msg_latency"].Values, Last: r.report.Metrics["msg_last_subscriber"].Values,
+		CPU: make(map[string]float64), Generator: r.report.Generator, Exit: r.exit, Summary: r.summary,
+	}
+	if t.Deliveries > 0 {
+		for name, d := range used {
+			t.CPU[name] = d.Seconds() * 1e6 / float64(t.Deliveries)
+		}
+		t.CPU["loadtest"] = r.report.Generator.CPU * r.report.Seconds * 1e6 / float64(t.Deliveries)
+	}
+	return t, nil
+}
+
+// idle is what connections at rest cost the gateway.
+type idle struct {
+	Connections     int     `json:"connections"`
+	BytesPerConn    float64 `json:"rss_bytes_per_connection"` // growth from few to all, after collections
+	GoroutinesFew   int     `json:"goroutines_at_100"`
+	Goroutines      int     `json:"goroutines"`
+	ResidentFewKB   int64   `json:"rss_anon_at_100_kb"`
+	ResidentKB      int64   `json:"rss_anon_kb"`
+	HarnessResident int     `json:"harness_resident_bytes"`
+	Exit            int     `json:"loadtest_exit_code"`
+	Summary         string  `json:"-"`
+}
+
+// few is how many connections the idle measurement begins with: what they make the gateway set up once is not the cost of one more.
+const few = 100
+
+func (b bench) idle(ctx context.Context) (*idle, error) {
+	s, err := startStack(ctx, b.dir, b.options.bin)
+	if err != nil {
+		return nil, err
+	}
+	defer s.stop()
+	var memory [2]int64
+	var goroutines [2]int
+	var last *result
+	for i, n := range []int{few, b.size.Connections} {
+		last, err = b.harness(ctx, "idle.yaml", s.url, n, "5s", func(phase string) (err error) {
+			if phase == "steady" {
+				if memory[i], err = s.memory(ctx); err == nil {
+					goroutines[i], err = s.goroutines(ctx)
+				}
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return &idle{
+		Connections: b.size.Connections, BytesPerConn: float64(memory[1]-memory[0]) / float64(b.size.Connections-few),
+		GoroutinesFew: goroutines[0], Goroutines: goroutines[1], ResidentFewKB: memory[0] >> 10, ResidentKB: memory[1] >> 10,
+		HarnessResident: last.report.Generator.Resident, Exit: last.exit, Summary: last.summary,
+	}, nil
+}
+
+// result is what one run of the harness came to.
+type result struct {
+	exit    int
+	summary string
+	report  loadtest.Report
+}
+
+// harness runs a scenario and calls onPhase as each phase begins. A run that failed is a result, not an error.
+func (b bench) harness(ctx context.Context, scenario, url string, connections int, duration string, onPhase func(string) error) (*result, error) {
+	marks, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer marks.Close()
+	file := filepath.Join(b.dir, "report.json")
+	cmd := exec.CommandContext(ctx, filepath.Join(b.options.bin, "loadtest"), "run", filepath.Join("loadtest", "scenarios", scenario),
+		"--url", url, "--json", file, "--phase-file", "/dev/fd/3",
+		"-e", "CONNECTIONS="+strconv.Itoa(connections), "-e", "CHANNELS="+strconv.Itoa(b.size.Channels), "-e", "DURATION="+duration,
+		"-e", fmt.Sprint("RATE=", b.size.Rate), "-e", fmt.Sprint("P99=", b.size.P99))
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 30 * time.Second
+	cmd.ExtraFiles = []*os.File{w}
+	cmd.Stderr = b.options.verbose
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		w.Close()
+		return nil, err
+	}
+	err = cmd.Start()
+	w.Close()
+	if err != nil {
+		return nil, fmt.Errorf("%w (make build makes it)", err)
+	}
+	followed := make(chan error, 1)
+	go func() { followed <- follow(marks, onPhase) }()
+	summary, readErr := io.ReadAll(out)
+	waitErr := cmd.Wait()
+	if err := errors.Join(<-followed, readErr, ctx.Err()); err != nil {
+		return nil, err
+	}
+	r := &result{exit: cmd.ProcessState.ExitCode(), summary: string(summary)}
+	text, err := os.ReadFile(file)
+	if err == nil {
+		err = json.Unmarshal(text, &r.report)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the harness ended with %d and no report: %w", r.exit, errors.Join(waitErr, err))
+	}
+	return r, os.Remove(file)
+}
+
+// follow reads the marks of the phases.
+func follow(marks *os.File, onPhase func(string) error) error {
+	lines := bufio.NewScanner(marks)
+	for lines.Scan() {
+		var mark struct{ Phase string }
+		if err := json.Unmarshal(lines.Bytes(), &mark); err != nil {
+			return fmt.Errorf("phase file: %w", err)
+		}
+		if err := onPhase(mark.Phase); err != nil {
+			return err
+		}
+	}
+	return lines.Err()
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/millracehq/millrace/loadtest"
+)
+
+// Targets of the proof; the one for p(99) is in the size.
+const (
+	maxBytesPerConn = 500
+	maxGoroutines   = 40
+)
+
+// report is what all parts came to.
+type report struct {
+	Time    time.Time  `json:"time"`
+	Kernel  string     `json:"kernel"`
+	Go      string     `json:"go"`
+	CPUs    int        `json:"cpus"`
+	Quick   bool       `json:"quick"`
+	Size    size       `json:"size"`
+	Traffic []*traffic `json:"traffic"`
+	Idle    *idle      `json:"idle,omitempty"`
+	Missed  []string   `json:"missed"` // targets
+}
+
+func newReport(o options) *report {
+	rep := &report{Time: time.Now(), Go: runtime.Version(), CPUs: runtime.NumCPU(), Quick: o.quick, Missed: []string{}}
+	var u unix.Utsname
+	if unix.Uname(&u) == nil {
+		rep.Kernel = unix.ByteSliceToString(u.Release[:])
+	}
+	rep.Size = size{Connections: 15_000, Channels: 150, Rate: 200, Duration: "60s", P99: 50}
+	if o.quick {
+		rep.Size = size{Connections: 2_000, Channels: 20, Rate: 100, Duration: "10s", P99: 500}
+	}
+	return rep
+}
+
+// judge lists the targets that were missed.
+func (rep *report) judge() {
+	miss := func(ok bool, format string, args ...any) {
+		if !ok {
+			rep.Missed = append(rep.Missed, fmt.Sprintf(format, args...))
+		}
+	}
+	for _, t := range rep.Traffic {
+		switch t.Exit {
+		case loadtest.ExitOK:
+		case loadtest.ExitInvalid:
+			miss(false, "%s: the harness was the limit: %s", t.Path, strings.Join(t.Generator.Reasons, "; "))
+		default:
+			miss(false, "%s: the harness says no (exit %d):\n%s", t.Path, t.Exit, t.Summary)
+		}
+		miss(t.Latency["p(99)"] < rep.Size.P99, "%s: p(99) %.1f ms, target below %.0f ms", t.Path, t.Latency["p(99)"], rep.Size.P99)
+		miss(t.Lost+t.Duplicate+t.Reordered == 0, "%s: %d lost, %d duplicated, %d reordered, target 0", t.Path, t.Lost, t.Duplicate, t.Reordered)
+	}
+	if i := rep.Idle; i != nil {
+		miss(i.Exit == loadtest.ExitOK, "idle: the harness says no (exit %d):\n%s", i.Exit, i.Summary)
+		miss(rep.Quick || i.BytesPerConn <= maxBytesPerConn, "idle: %.0f bytes per connection, target at most %d", i.BytesPerConn, maxBytesPerConn)
+		miss(i.Goroutines <= maxGoroutines, "idle: %d goroutines, target at most %d", i.Goroutines, maxGoroutines)
+		miss(i.Goroutines <= i.GoroutinesFew, "idle: %d goroutines, and %d at %d connections: target no more", i.Goroutines, i.GoroutinesFew, few)
+	}
+}
+
+// write writes the report for people.
+func (rep *report) write(w io.Writer) {
+	fmt.Fprintf(w, "\nProof at %d connections · %s · %d cores · Linux %s · %s\n",
+		rep.Size.Connections, rep.Time.Format(time.DateTime), rep.CPUs, rep.Kernel, rep.Go)
+	if len(rep.Traffic) > 0 {
+		rep.writeTraffic(w)
+	}
+	if i := rep.Idle; i != nil {
+		fmt.Fprintf(w, "\nIdle, one subscription each\n")
+		fmt.Fprintf(w, "  %-46s %.0f bytes (target at most %d)\n", "gateway: memory per connection, collected", i.BytesPerConn, maxBytesPerConn)
+		fmt.Fprintf(w, "  %-46s %d and %d (target at most %d, and no more)\n", fmt.Sprintf("gateway: goroutines at %d and at %d", few, i.Connections), i.GoroutinesFew, i.Goroutines, maxGoroutines)
+		fmt.Fprintf(w, "  %-46s %d kB and %d kB\n", fmt.Sprintf("gateway: anonymous memory at %d and at %d", few, i.Connections), i.ResidentFewKB, i.ResidentKB)
+		fmt.Fprintf(w, "  %-46s %d kB\n", "harness: resident memory", i.HarnessResident>>10)
+	}
+	if len(rep.Missed) == 0 {
+		fmt.Fprintf(w, "\nAll targets are met.\n")
+		return
+	}
+	fmt.Fprintf(w, "\nMissed:\n")
+	for _, m := range rep.Missed {
+		fmt.Fprintf(w, "  %s\n", m)
+	}
+}
+
+func (rep *report) writeTraffic(w io.Writer) {
+	fmt.Fprintf(w, "\n%d channels of %d, %.0f publications/s, %.0f deliveries/s, %s\n",
+		rep.Size.Channels, rep.Size.Connections/rep.Size.Channels, rep.Size.Rate, rep.Size.Rate*float64(rep.Size.Connections/rep.Size.Channels), rep.Size.Duration)
+	row := func(name string, cell func(*traffic) string) {
+		fmt.Fprintf(w, "  %-46s", name)
+		for _, t := range rep.Traffic {
+			fmt.Fprintf(w, " %14s", cell(t))
+		}
+		fmt.Fprintln(w)
+	}
+	ms := func(v float64) string { return fmt.Sprintf("%.2f ms", v) }
+	row("", func(t *traffic) string { return t.Path })
+	row("deliveries", func(t *traffic) string { return fmt.Sprint(t.Deliveries) })
+	for _, p := range []string{"med", "p(99)", "p(99.9)", "max"} {
+		row("due to received, "+p, func(t *traffic) string { return ms(t.Latency[p]) })
+	}
+	row("due to last subscriber, p(99)", func(t *traffic) string { return ms(t.Last["p(99)"]) })
+	row("lost, duplicated, reordered", func(t *traffic) string { return fmt.Sprintf("%d, %d, %d", t.Lost, t.Duplicate, t.Reordered) })
+	for _, name := range []string{"gateway", "redis", "backend", "loadtest"} {
+		row("CPU per delivery, "+name, func(t *traffic) string { return fmt.Sprintf("%.1f us", t.CPU[name]) })
+	}
+	row("the harness itself", func(t *traffic) string { return t.Generator.Verdict })
+}
