@@ -20,13 +20,13 @@ var ErrNoGroup = errors.New("no consumer group")
 // Group is one consumer of the group that shares the `in` streams. All methods may be called concurrently.
 type Group struct {
 	// Immutable after [Client.Group].
-	c        *Client
-	name     string
-	consumer string
-	in       []string       // by partition
-	byKey    map[string]int // partition of in
-	commit   *goredis.Script
-	leave    *goredis.Script
+	c         *Client
+	name      string
+	consumer  string
+	in        []string       // by partition
+	byKey     map[string]int // partition of in
+	commitSHA string
+	leave     *goredis.Script
 }
 
 // Ref names one entry of an `in` stream.
@@ -59,10 +59,10 @@ type NodeAnswer struct {
 func (c *Client) Group(name, consumer string) *Group {
 	g := &Group{
 		c: c, name: name, consumer: consumer,
-		in:     make([]string, c.partitions),
-		byKey:  make(map[string]int, c.partitions),
-		commit: goredis.NewScript(commitScript),
-		leave:  goredis.NewScript(leaveScript),
+		in:        make([]string, c.partitions),
+		byKey:     make(map[string]int, c.partitions),
+		commitSHA: goredis.NewScript(commitScript).Hash(),
+		leave:     goredis.NewScript(leaveScript),
 	}
 	for p := range g.in {
 		g.in[p] = c.keys.In(p)
@@ -71,9 +71,11 @@ func (c *Client) Group(name, consumer string) *Group {
 	return g
 }
 
-// Create makes the group on every partition, from the first entry on. A group that is there stays as it is.
+// Create makes the group on every partition, from the first entry on, and hands Redis the script of commits. What is
+// there stays as it is.
 func (g *Group) Create(ctx context.Context) error {
 	cmds, err := g.c.rdb.Pipelined(ctx, func(p goredis.Pipeliner) error {
+		p.ScriptLoad(ctx, commitScript)
 		for _, key := range g.in {
 			p.XGroupCreateMkStream(ctx, key, g.name, "0")
 		}
@@ -90,23 +92,56 @@ func (g *Group) Create(ctx context.Context) error {
 	return nil
 }
 
-// Read returns up to count new entries of each of the partitions, in their order. Without any it waits for one,
-// for block at most (shortened to half of the client's timeout; zero does not wait), and returns none. A read that
-// waits is not interrupted by ctx, since the entries that Redis has just given to it would wait for a claim.
-func (g *Group) Read(ctx context.Context, partitions []int, count int, block time.Duration) ([]Delivery, error) {
-	args := make([]any, 0, 9+2*len(partitions))
-	args = append(args, "XREADGROUP", "GROUP", g.name, g.consumer, "COUNT", count)
-	if block = min(block, g.c.rdb.Options().ReadTimeout/2); block >= time.Millisecond { // BLOCK 0 is for ever
+// Reading says what to read: up to Count new entries of each of the partitions. Without any it waits for one, for
+// Block at most (shortened to half of the client's timeout), and returns none; zero does not wait.
+type Reading struct {
+	Partitions []int
+	Count      int
+	Block      time.Duration
+}
+
+// Read returns new entries, those of one partition in their order. While it waits it is not interrupted by ctx, since
+// entries that Redis has just given to it would have to wait for a claim.
+func (g *Group) Read(ctx context.Context, r Reading) ([]Delivery, error) {
+	return g.deliveries(g.c.rdb.Do(ctx, g.readArgs(r)...))
+}
+
+// CommitRead is [Group.Commit] and [Group.Read] in one round trip. After an error both are to be done again: what was
+// read is pending, and is claimed later.
+func (g *Group) CommitRead(ctx context.Context, outcomes []Outcome, window time.Duration, r Reading) ([]Delivery, int, error) {
+	p := g.c.rdb.Pipeline()
+	commit := p.Do(ctx, g.commitArgs(outcomes, window)...)
+	read := p.Do(ctx, g.readArgs(r)...)
+	_, _ = p.Exec(ctx) // each command has its own error
+	done, err := commit.Int()
+	if goredis.HasErrorPrefix(err, "NOSCRIPT") {
+		done, err = g.Commit(ctx, outcomes, window)
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	got, err := g.deliveries(read)
+	return got, done, err
+}
+
+func (g *Group) readArgs(r Reading) []any {
+	args := make([]any, 0, 9+2*len(r.Partitions))
+	args = append(args, "XREADGROUP", "GROUP", g.name, g.consumer, "COUNT", r.Count)
+	if block := min(r.Block, g.c.rdb.Options().ReadTimeout/2); block >= time.Millisecond { // BLOCK 0 is for ever
 		args = append(args, "BLOCK", block.Milliseconds())
 	}
 	args = append(args, "STREAMS")
-	for _, p := range partitions {
+	for _, p := range r.Partitions {
 		args = append(args, g.in[p])
 	}
-	for range partitions {
+	for range r.Partitions {
 		args = append(args, ">")
 	}
-	reply, err := g.c.rdb.Do(ctx, args...).Result()
+	return args
+}
+
+func (g *Group) deliveries(read *goredis.Cmd) ([]Delivery, error) {
+	reply, err := read.Result()
 	if errors.Is(err, goredis.Nil) {
 		return nil, nil
 	}
@@ -213,15 +248,26 @@ func (g *Group) Seen(ctx context.Context, keys []string) ([]bool, error) {
 // because this or another consumer has committed it, or whose Seen key exists, has no effects. It returns how many
 // entries had theirs. Seen keys last for window.
 func (g *Group) Commit(ctx context.Context, outcomes []Outcome, window time.Duration) (int, error) {
-	keys := make([]string, 0, 3*len(outcomes))
+	args := g.commitArgs(outcomes, window)
+	done, err := g.c.rdb.Do(ctx, args...).Int()
+	if goredis.HasErrorPrefix(err, "NOSCRIPT") {
+		args[0], args[1] = "EVAL", commitScript
+		done, err = g.c.rdb.Do(ctx, args...).Int()
+	}
+	return done, err
+}
+
+// commitArgs are the script's call, as commitScript says.
+func (g *Group) commitArgs(outcomes []Outcome, window time.Duration) []any {
+	call := make([]any, 3, 3+3*len(outcomes)+2+16*len(outcomes))
 	args := make([]any, 0, 2+16*len(outcomes))
 	args = append(args, g.name, max(window.Milliseconds(), 1))
 	for i := range outcomes {
 		o := &outcomes[i]
-		keys = append(keys, g.in[o.Partition])
+		call = append(call, g.in[o.Partition])
 		args = append(args, o.ID.String())
 		if o.Seen != "" {
-			keys = append(keys, o.Seen)
+			call = append(call, o.Seen)
 			args = append(args, "seen")
 		} else {
 			args = append(args, "")
@@ -229,15 +275,16 @@ func (g *Group) Commit(ctx context.Context, outcomes []Outcome, window time.Dura
 		args = append(args, len(o.Publications)+len(o.Answers))
 		for j := range o.Publications {
 			p := &o.Publications[j]
-			keys = append(keys, g.c.keys.Out(stream.Partition(p.Channel, g.c.partitions)))
+			call = append(call, g.c.keys.Out(stream.Partition(p.Channel, g.c.partitions)))
 			args = appendEffect(args, "out", p.Values())
 		}
 		for j := range o.Answers {
-			keys = append(keys, g.c.keys.Node(o.Answers[j].Node))
+			call = append(call, g.c.keys.Node(o.Answers[j].Node))
 			args = appendEffect(args, "node", o.Answers[j].Values())
 		}
 	}
-	return g.commit.Run(ctx, g.c.rdb, keys, args...).Int()
+	call[0], call[1], call[2] = "EVALSHA", g.commitSHA, len(call)-3
+	return append(call, args...)
 }
 
 func appendEffect(args []any, target string, values []any) []any {

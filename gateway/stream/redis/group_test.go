@@ -106,7 +106,7 @@ func TestReadTakesEachPartitionInOrder(t *testing.T) {
 		addIn(t, c, 1, "two")
 		addIn(t, c, 1, "three")
 		addIn(t, c, 3, "other")
-		got, err := g.Read(t.Context(), []int{1, 3}, 2, 0)
+		got, err := g.Read(t.Context(), Reading{Partitions: []int{1, 3}, Count: 2})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -114,12 +114,12 @@ func TestReadTakesEachPartitionInOrder(t *testing.T) {
 		if got[2].Partition != 3 {
 			t.Fatalf("partition %d, want 3", got[2].Partition)
 		}
-		got, err = g.Read(t.Context(), []int{1, 3}, 2, 0)
+		got, err = g.Read(t.Context(), Reading{Partitions: []int{1, 3}, Count: 2})
 		if err != nil {
 			t.Fatal(err)
 		}
 		wantData(t, got, "three")
-		got, err = g.Read(t.Context(), allPartitions, 2, 5*time.Millisecond)
+		got, err = g.Read(t.Context(), Reading{Partitions: allPartitions, Count: 2, Block: 5 * time.Millisecond})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -134,7 +134,7 @@ func TestReadWakesOnEntry(t *testing.T) {
 		go func() {
 			defer close(read)
 			for t.Context().Err() == nil {
-				got, err := g.Read(context.Background(), allPartitions, 8, time.Second)
+				got, err := g.Read(context.Background(), Reading{Partitions: allPartitions, Count: 8, Block: time.Second})
 				if err != nil {
 					t.Error(err)
 					return
@@ -156,7 +156,7 @@ func TestCommitIsOnce(t *testing.T) {
 		g, robber := newTestGroup(t, c, "a"), newTestGroup(t, c, "b")
 		c.rdb.XAdd(ctx, &goredis.XAddArgs{Stream: c.keys.Node("n1"), Values: []string{"kind", "wake"}})
 		ref, ackOnly := addIn(t, c, 0, "x"), addIn(t, c, 1, "y")
-		if _, err := g.Read(ctx, allPartitions, 8, 0); err != nil {
+		if _, err := g.Read(ctx, Reading{Partitions: allPartitions, Count: 8}); err != nil {
 			t.Fatal(err)
 		}
 		out := c.keys.Out(stream.Partition("c", testPartitions))
@@ -200,11 +200,39 @@ func TestCommitIsOnce(t *testing.T) {
 	})
 }
 
+func TestCommitReadDoesBoth(t *testing.T) {
+	onEveryRedis(t, func(t *testing.T, c *Client) {
+		ctx := t.Context()
+		g := newTestGroup(t, c, "a")
+		reading := Reading{Partitions: allPartitions, Count: 1}
+		if loaded := c.rdb.ScriptExists(ctx, g.commitSHA).Val(); !slices.Equal(loaded, []bool{true}) {
+			t.Fatal("the script is not loaded: the first commit would wait for the read behind it")
+		}
+		refs := []Ref{addIn(t, c, 0, "0"), addIn(t, c, 0, "1"), addIn(t, c, 0, "2")}
+		if _, err := g.Read(ctx, reading); err != nil {
+			t.Fatal(err)
+		}
+		for i, ref := range refs[:2] {
+			if i == 1 {
+				c.rdb.ScriptFlush(ctx) // as after a restart
+			}
+			o := Outcome{Ref: ref, Publications: []stream.Publication{{Channel: "c", Data: "p"}}}
+			got, done, err := g.CommitRead(ctx, []Outcome{o}, time.Minute, reading)
+			if err != nil || done != 1 {
+				t.Fatalf("commit of %v: %d entries (%v), want 1", ref, done, err)
+			}
+			wantData(t, got, fmt.Sprint(i+1))
+		}
+		wantLen(t, c, c.keys.Out(stream.Partition("c", testPartitions)), 2)
+		wantPending(t, c, 0, 1)
+	})
+}
+
 func TestCommitDropsRepeatedPublication(t *testing.T) {
 	onEveryRedis(t, func(t *testing.T, c *Client) {
 		g := newTestGroup(t, c, "a")
 		first, again := addIn(t, c, 0, "x"), addIn(t, c, 0, "x")
-		if _, err := g.Read(t.Context(), allPartitions, 8, 0); err != nil {
+		if _, err := g.Read(t.Context(), Reading{Partitions: allPartitions, Count: 8}); err != nil {
 			t.Fatal(err)
 		}
 		seen := c.keys.Seen(0, "ann", "k")
@@ -227,7 +255,7 @@ func TestClaimFollowsCursor(t *testing.T) {
 			addIn(t, c, 1, fmt.Sprint(i))
 		}
 		addIn(t, c, 2, "other")
-		if _, err := dead.Read(ctx, allPartitions, 8, 0); err != nil {
+		if _, err := dead.Read(ctx, Reading{Partitions: allPartitions, Count: 8}); err != nil {
 			t.Fatal(err)
 		}
 		cursor := make([]stream.ID, 2)
@@ -262,7 +290,7 @@ func TestRenewKeepsEntriesFromClaims(t *testing.T) {
 		ctx := t.Context()
 		slow, g := newTestGroup(t, c, "slow"), newTestGroup(t, c, "a")
 		kept, committed := addIn(t, c, 1, "x"), addIn(t, c, 2, "y")
-		if _, err := slow.Read(ctx, allPartitions, 8, 0); err != nil {
+		if _, err := slow.Read(ctx, Reading{Partitions: allPartitions, Count: 8}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := slow.Commit(ctx, []Outcome{{Ref: committed}}, 0); err != nil {
@@ -277,7 +305,7 @@ func TestRenewKeepsEntriesFromClaims(t *testing.T) {
 		}
 		before := idle()
 		for ; before < 100*time.Millisecond; before = idle() {
-			time.Sleep(time.Millisecond)
+			<-time.After(time.Millisecond)
 		}
 		if err := slow.Renew(ctx, []Ref{kept, committed}); err != nil {
 			t.Fatal(err)
@@ -294,7 +322,7 @@ func TestFlushMeansNoGroup(t *testing.T) {
 		ctx := t.Context()
 		g := newTestGroup(t, c, "a")
 		c.rdb.FlushAll(ctx)
-		if _, err := g.Read(ctx, allPartitions, 8, 0); !errors.Is(err, ErrNoGroup) {
+		if _, err := g.Read(ctx, Reading{Partitions: allPartitions, Count: 8}); !errors.Is(err, ErrNoGroup) {
 			t.Fatalf("Read: %v, want ErrNoGroup", err)
 		}
 		if _, err := g.Claim(ctx, allPartitions, make([]stream.ID, 4), 0, 8); !errors.Is(err, ErrNoGroup) {
@@ -307,7 +335,7 @@ func TestFlushMeansNoGroup(t *testing.T) {
 			t.Fatal(err)
 		}
 		addIn(t, c, 0, "new life")
-		got, err := g.Read(ctx, allPartitions, 8, 0)
+		got, err := g.Read(ctx, Reading{Partitions: allPartitions, Count: 8})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -321,7 +349,7 @@ func TestLeaveKeepsWhatIsPending(t *testing.T) {
 		g := newTestGroup(t, c, "a")
 		addIn(t, c, 0, "x")
 		done := addIn(t, c, 1, "y")
-		if _, err := g.Read(ctx, allPartitions, 8, 0); err != nil {
+		if _, err := g.Read(ctx, Reading{Partitions: allPartitions, Count: 8}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := g.Commit(ctx, []Outcome{{Ref: done}}, 0); err != nil {
@@ -345,7 +373,7 @@ func TestCommitWithoutMemory(t *testing.T) {
 	c := newTestClient(t, s.URL())
 	g := newTestGroup(t, c, "a")
 	ref := addIn(t, c, 0, "x")
-	if _, err := g.Read(t.Context(), allPartitions, 8, 0); err != nil {
+	if _, err := g.Read(t.Context(), Reading{Partitions: allPartitions, Count: 8}); err != nil {
 		t.Fatal(err)
 	}
 	s.CLI("CONFIG", "SET", "maxmemory", "1")
@@ -364,7 +392,7 @@ func TestEntriesThatWereDeleted(t *testing.T) {
 	g := newTestGroup(t, c, "a")
 	gone := addIn(t, c, 0, "x")
 	addIn(t, c, 0, "y")
-	if _, err := g.Read(t.Context(), allPartitions, 8, 0); err != nil {
+	if _, err := g.Read(t.Context(), Reading{Partitions: allPartitions, Count: 8}); err != nil {
 		t.Fatal(err)
 	}
 	c.rdb.XDel(t.Context(), c.keys.In(0), gone.ID.String())

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"github.com/millracehq/millrace/backend/worker"
+)
+
+// Bounds of one HTTP request, so that nobody keeps a connection for nothing.
+const (
+	headerTimeout   = 5 * time.Second
+	shutdownTimeout = time.Second
+)
+
+// serveHTTP serves the endpoints until stop is called.
+func serveHTTP(l net.Listener, w *worker.Worker, set *metrics.Set, log *slog.Logger) (stop func()) {
+	s := &http.Server{Handler: endpoints(w, set), ReadHeaderTimeout: headerTimeout}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("health and metrics are not served any more", "error", err)
+		}
+	}()
+	return func() {
+		ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+		defer cancel()
+		if err := s.Shutdown(ctx); err != nil {
+			s.Close()
+		}
+		<-done
+	}
+}
+
+func endpoints(w *worker.Worker, set *metrics.Set) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) {
+		io.WriteString(rw, "ok\n")
+	})
+	mux.HandleFunc("GET /readyz", func(rw http.ResponseWriter, _ *http.Request) {
+		if err := w.Ready(); err != nil {
+			http.Error(rw, fmt.Sprintf("not ready: %v", err), http.StatusServiceUnavailable)
+			return
+		}
+		io.WriteString(rw, "ready\n")
+	})
+	mux.HandleFunc("GET /metrics", func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+		set.WritePrometheus(rw)
+		metrics.WriteProcessMetrics(rw)
+	})
+	return mux
+}

@@ -1,0 +1,89 @@
+// Command backend is a complete backend of Millrace: package worker with the namespace "echo", and HTTP endpoints
+// for health and metrics. See backend --help.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"github.com/millracehq/millrace/backend/worker"
+	"github.com/millracehq/millrace/gateway/stream"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+// Exit codes.
+const (
+	exitOK    = 0
+	exitError = 1
+	exitUsage = 2
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	os.Exit(run(ctx, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr))
+}
+
+func run(ctx context.Context, args []string, env func(string) (string, bool), stdout, stderr io.Writer) int {
+	o, err := parseOptions(args, env)
+	switch {
+	case errors.Is(err, errHelp):
+		io.WriteString(stdout, usage())
+		return exitOK
+	case err != nil:
+		fmt.Fprintf(stderr, "backend: %v\nbackend --help lists all flags\n", err)
+		return exitUsage
+	case o.version:
+		fmt.Fprintln(stdout, "backend", version)
+		return exitOK
+	}
+	if err := serve(ctx, o, o.logger(stderr)); err != nil {
+		fmt.Fprintf(stderr, "backend: %v\n", err)
+		return exitError
+	}
+	return exitOK
+}
+
+// serve works until ctx is done.
+func serve(ctx context.Context, o *options, log *slog.Logger) error {
+	set := metrics.NewSet()
+	cfg := o.worker
+	cfg.Logger, cfg.Metrics = log, set
+	w, err := worker.New(cfg)
+	if err != nil {
+		return err
+	}
+	w.Handle("echo", echo)
+
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.listen)
+	if err != nil {
+		return fmt.Errorf("--listen: %w", err)
+	}
+	log.Info("listening", "addr", listener.Addr().String(), "version", version)
+	stop := serveHTTP(listener, w, set, log)
+	defer stop()
+	return w.Run(ctx)
+}
+
+// echo answers a request with its own body, and publishes a publication to its own channel.
+func echo(_ context.Context, e *worker.Event) error {
+	switch e.Kind {
+	case stream.KindReq:
+		e.Reply(e.Data)
+	case stream.KindPub:
+		e.Publish(e.Channel, e.Data)
+	default:
+	}
+	return nil
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+
+	"github.com/millracehq/millrace/backend/worker"
+	"github.com/millracehq/millrace/gateway/stream"
+)
+
+var errHelp = flag.ErrHelp
+
+// options are what the command line and the environment say.
+type options struct {
+	worker    worker.Config
+	database  string
+	listen    string
+	logLevel  slog.Level
+	logFormat string
+	version   bool
+}
+
+// envPrefix makes MILLRACE_LOG_LEVEL of log-level.
+const envPrefix = "MILLRACE_"
+
+func envName(flagName string) string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(flagName, "-", "_"))
+}
+
+func (o *options) flags() *flag.FlagSet {
+	f := flag.NewFlagSet("backend", flag.ContinueOnError)
+	f.SetOutput(io.Discard) // run prints the error
+	f.StringVar(&o.worker.Redis, "redis", "redis://127.0.0.1:6379/0", "`address` of the streams, redis:// or rediss:// (TLS)")
+	f.StringVar(&o.database, "database", "sqlite:millrace.db", "sqlite:FILE or postgres://…; its form is checked, but it is not opened:\nthe namespace echo stores nothing")
+	f.StringVar(&o.listen, "listen", "127.0.0.1:8000", "`host:port` of /healthz, /readyz and /metrics")
+	f.StringVar(&o.worker.Prefix, "prefix", stream.DefaultPrefix, "of all keys in Redis")
+	f.IntVar(&o.worker.Partitions, "partitions", stream.DefaultPartitions, "`number` that the installation was made with")
+	f.StringVar(&o.worker.Group, "group", stream.DefaultGroup, "consumer group, shared by the backends that share the work")
+	f.IntVar(&o.worker.Concurrency, "concurrency", 4, "`number` of entries handled at a time")
+	f.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
+	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
+	f.BoolVar(&o.version, "version", false, "print the version and exit")
+	return f
+}
+
+func usage() string {
+	var b strings.Builder
+	b.WriteString(`backend answers what clients of Millrace ask for and publish in the namespace "echo".
+
+usage: backend [flags]
+
+    --flag value          environment variable, default
+`)
+	new(options).flags().VisitAll(func(f *flag.Flag) {
+		kind, text := flag.UnquoteUsage(f)
+		if f.Name == "version" {
+			fmt.Fprintf(&b, "\n  --version\n        %s\n", text)
+			return
+		}
+		fmt.Fprintf(&b, "\n  --%s %s\n        %s\n        (%s, default %s)\n",
+			f.Name, strings.ToUpper(kind), strings.ReplaceAll(text, "\n", "\n        "), envName(f.Name), f.DefValue)
+	})
+	b.WriteString(`
+A flag wins over its environment variable. GET /readyz answers 200 while Redis is connected and being read, otherwise
+503 and the reason. SIGINT and SIGTERM stop reading, finish what was read, and exit with 0. Other exit codes: 1 when
+Redis does not answer within 10 seconds or does not fit, 2 for a mistake on the command line.
+`)
+	return b.String()
+}
+
+// parseOptions reads the environment, then args. All faults are reported at once.
+func parseOptions(args []string, env func(string) (string, bool)) (*options, error) {
+	o := new(options)
+	f := o.flags()
+	var faults []error
+	f.VisitAll(func(fl *flag.Flag) {
+		value, ok := env(envName(fl.Name))
+		if !ok || fl.Name == "version" {
+			return
+		}
+		if err := fl.Value.Set(value); err != nil {
+			faults = append(faults, fmt.Errorf("%s=%q: %w", envName(fl.Name), value, err))
+		}
+	})
+	if err := f.Parse(args); err != nil {
+		return nil, errors.Join(append(faults, err)...)
+	}
+	if f.NArg() > 0 {
+		faults = append(faults, fmt.Errorf("unexpected argument %q", f.Arg(0)))
+	}
+	if err := checkDatabase(o.database); err != nil {
+		faults = append(faults, err)
+	}
+	if o.logFormat != "text" && o.logFormat != "json" {
+		faults = append(faults, fmt.Errorf("--log-format: %q is neither text nor json", o.logFormat))
+	}
+	if err := o.worker.Validate(); err != nil {
+		faults = append(faults, err)
+	}
+	return o, errors.Join(faults...)
+}
+
+func checkDatabase(address string) error {
+	for _, scheme := range []string{"sqlite:", "postgres://", "postgresql://"} {
+		if rest, ok := strings.CutPrefix(address, scheme); ok && rest != "" {
+			return nil
+		}
+	}
+	return fmt.Errorf("--database: %q is neither sqlite:FILE nor postgres://…", address)
+}
+
+func (o *options) logger(w io.Writer) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: o.logLevel}
+	if o.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}

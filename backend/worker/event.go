@@ -1,0 +1,153 @@
+package worker
+
+import (
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/millracehq/millrace/gateway/stream"
+	"github.com/millracehq/millrace/gateway/stream/redis"
+)
+
+// Event is something that a client did. It and its methods belong to the handler until that returns.
+//
+// What the methods ask for is collected, and written together with the acknowledgement once the handler has returned
+// nil; after an error it is thrown away. Bodies are copied.
+type Event struct {
+	Kind    stream.Kind // pub, req; open, close, sub, unsub, auth where the gateway sends them
+	Channel string      // "" for open, close, auth
+	User    string
+	ID      string    // the client's idempotency key, may be ""
+	Conn    string    // session of the client's connection
+	Node    string    // the gateway that has it
+	At      time.Time // when the gateway had it, to the millisecond; zero if it did not say
+	Trace   string    // W3C traceparent, may be ""
+	Binary  bool      // encoding of Data: binary, or text
+	Data    []byte
+
+	ref          string
+	at           int64
+	entry        redis.Ref
+	seen         string // key that marks it as processed; "" without ID
+	answered     bool
+	publications []stream.Publication
+	answers      []redis.NodeAnswer
+}
+
+// Option changes one effect.
+type Option func(*effect)
+
+type effect struct {
+	binary         bool
+	id, skip       string
+	nodeID, connID string
+}
+
+// Binary sets the encoding: binary, or text. Without it an effect has the encoding of its event. A text that is not
+// UTF-8 goes out as binary, since clients close a connection on which they get it as text.
+func Binary(binary bool) Option { return func(f *effect) { f.binary = binary } }
+
+// Skip leaves out one connection of the channel's subscribers, for example the publisher's, [Event.Conn].
+func Skip(conn string) Option { return func(f *effect) { f.skip = conn } }
+
+// ID sets the publication's ID; without it that is the ID of the event.
+func ID(id string) Option { return func(f *effect) { f.id = id } }
+
+// To has [Event.Send] go to another connection: the [Event.Node] and [Event.Conn] of one of its events.
+func To(node, conn string) Option { return func(f *effect) { f.nodeID, f.connID = node, conn } }
+
+// newEvent reads an entry. Its error wraps [stream.ErrEntry].
+func newEvent(d redis.Delivery, keys stream.Keys) (*Event, error) {
+	in, err := stream.DecodeEvent(d.Fields)
+	if err != nil {
+		return nil, err
+	}
+	e := &Event{
+		Kind: in.Kind, Channel: in.Channel, User: in.User, ID: in.ID, Conn: in.Conn, Node: in.Node,
+		Trace: in.Trace, Binary: in.Binary, Data: []byte(in.Data),
+		ref: in.Ref, at: in.At, entry: d.Ref,
+	}
+	if in.At > 0 {
+		e.At = time.UnixMilli(in.At)
+	}
+	if e.ID != "" {
+		e.seen = keys.Seen(d.Partition, e.User, e.ID)
+	}
+	return e, nil
+}
+
+// Namespace is the part of the channel before the first ':', or all of it; "" without a channel.
+func (e *Event) Namespace() string {
+	namespace, _, _ := strings.Cut(e.Channel, ":")
+	return namespace
+}
+
+// Reply answers a req with data. A client gets one answer: later ones are dropped, as is the answer to an event whose
+// client wants none.
+func (e *Event) Reply(data []byte, opts ...Option) {
+	f := e.effect(data, opts)
+	e.answer(stream.Answer{Kind: stream.KindRes, Binary: f.binary, Data: string(data)})
+}
+
+// ReplyError answers a req with an error, as [Event.Reply] does. code is 100 to 4999 (docs/PROTOCOL.md section 5; others
+// become 500), text one line for people.
+func (e *Event) ReplyError(code int, text string) {
+	if code < 100 || code > 4999 {
+		code = codeFailed
+	}
+	e.answer(stream.Answer{Kind: stream.KindErr, Code: code, Data: text})
+}
+
+// Codes of answers that no handler gave (docs/PROTOCOL.md section 5).
+const (
+	codeNoHandler = 404
+	codeFailed    = 500
+)
+
+func (e *Event) answer(a stream.Answer) {
+	if e.Kind != stream.KindReq || e.ref == "" || e.ref == "-" || e.answered {
+		return
+	}
+	e.answered = true
+	a.Conn, a.Ref = e.Conn, e.ref
+	e.answers = append(e.answers, redis.NodeAnswer{Node: e.Node, Answer: a})
+}
+
+// Publish sends data to everyone who is subscribed to channel, on all gateways. It carries the event's trace and time,
+// by which its way can be followed.
+func (e *Event) Publish(channel string, data []byte, opts ...Option) {
+	f := e.effect(data, opts)
+	e.publications = append(e.publications, stream.Publication{
+		Channel: channel, ID: f.id, Trace: e.Trace, At: e.at, Skip: f.skip, Binary: f.binary, Data: string(data),
+	})
+}
+
+// Send sends data to one connection as a push of channel, subscribed or not: the event's own, or see [To]. It is lost
+// when that connection is gone.
+func (e *Event) Send(channel string, data []byte, opts ...Option) {
+	f := e.effect(data, opts)
+	e.answers = append(e.answers, redis.NodeAnswer{Node: f.nodeID, Answer: stream.Answer{
+		Kind: stream.KindMsg, Conn: f.connID, Channel: channel, Binary: f.binary, Data: string(data),
+	}})
+}
+
+func (e *Event) effect(data []byte, opts []Option) effect {
+	f := effect{binary: e.Binary, id: e.ID, nodeID: e.Node, connID: e.Conn}
+	for _, o := range opts {
+		o(&f)
+	}
+	f.binary = f.binary || !utf8.Valid(data)
+	return f
+}
+
+// fail replaces whatever the handler asked for by one error answer.
+func (e *Event) fail(code int, text string) {
+	e.publications, e.answers, e.answered = nil, nil, false
+	e.seen = "" // the client may try the same ID again
+	e.ReplyError(code, text)
+}
+
+// outcome is what is committed for the event.
+func (e *Event) outcome() redis.Outcome {
+	return redis.Outcome{Ref: e.entry, Seen: e.seen, Publications: e.publications, Answers: e.answers}
+}

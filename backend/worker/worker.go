@@ -1,0 +1,204 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"github.com/millracehq/millrace/gateway/stream/redis"
+)
+
+const (
+	connectTimeout = 10 * time.Second
+	readBlock      = time.Second // most time that Run needs to notice its end
+	leaveTimeout   = time.Second
+	warnEvery      = time.Minute
+)
+
+// Any is the namespace of the handler for entries that no other handler takes, those without a channel included.
+const Any = "*"
+
+// Handler handles one event. When it returns nil, what it asked for by the event's methods is committed together with
+// the acknowledgement. When it returns an error or panics, none of that is written: the client of a req gets err 500,
+// anything else is handled again after [Config.ClaimAfter], until a handler returns nil.
+//
+// ctx ends [Config.StopTimeout] after the context of [Worker.Run]. Handlers of one namespace run at the same time, for
+// different partitions.
+type Handler func(ctx context.Context, e *Event) error
+
+type route struct {
+	handle  Handler
+	seconds *metrics.Histogram
+}
+
+// Worker is a consumer of the group that shares the work.
+type Worker struct {
+	// Immutable after New.
+	cfg     Config
+	client  *redis.Client
+	group   *redis.Group
+	metrics *instruments
+	link    *link
+	warned  *throttle
+
+	routes  map[string]route // immutable after Run has begun
+	started atomic.Bool
+}
+
+// New checks the configuration; it does not connect yet.
+func New(cfg Config) (*Worker, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("worker: %w", err)
+	}
+	cfg = cfg.withDefaults()
+	client, err := redis.New(cfg.redis())
+	if err != nil {
+		return nil, fmt.Errorf("worker: %w", err)
+	}
+	m := newInstruments(cfg.Metrics)
+	return &Worker{
+		cfg:     cfg,
+		client:  client,
+		group:   client.Group(cfg.Group, cfg.Consumer),
+		metrics: m,
+		link:    &link{addr: client.Addr(), log: cfg.Logger, outages: m.outages, state: errStarting},
+		warned:  &throttle{every: warnEvery},
+		routes:  make(map[string]route),
+	}, nil
+}
+
+// Handle registers the handler of a namespace: the part of a channel before its first ':', or the whole of a channel
+// without one; or [Any]. Like http.Handle it panics on what cannot be meant: a namespace that is empty, has a ':' or a
+// handler already, no handler, or a worker that runs.
+func (w *Worker) Handle(namespace string, h Handler) {
+	switch _, twice := w.routes[namespace]; {
+	case w.started.Load():
+		panic("worker: Handle after Run")
+	case namespace == "" || strings.Contains(namespace, ":"):
+		panic(fmt.Sprintf("worker: %q is not a namespace", namespace))
+	case h == nil:
+		panic(fmt.Sprintf("worker: no handler for namespace %q", namespace))
+	case twice:
+		panic(fmt.Sprintf("worker: a second handler for namespace %q", namespace))
+	}
+	w.routes[namespace] = route{handle: h, seconds: w.metrics.handler(namespace)}
+}
+
+// Ready returns nil while the worker is connected and reading, otherwise the reason why not.
+func (w *Worker) Ready() error { return w.link.ready() }
+
+// Run works until ctx is done, and then finishes what it has read, acknowledges it, and returns nil. It waits up to 10
+// seconds for Redis at the start; later it outlives any outage. It returns an error when Redis does not answer then, or
+// when the installation is not what the configuration says ([redis.ErrMismatch], at once). It can be called once.
+func (w *Worker) Run(ctx context.Context) error {
+	if w.started.Swap(true) {
+		return errors.New("worker: Run called twice")
+	}
+	defer w.client.Close()
+	defer w.link.set(errStopped)
+	if err := w.connect(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // asked to stop before it began
+		}
+		return fmt.Errorf("worker: %w", err)
+	}
+	w.link.set(nil)
+	w.cfg.Logger.Info("reading", "redis", w.client.Addr(), "group", w.cfg.Group, "consumer", w.cfg.Consumer,
+		"partitions", w.cfg.Partitions, "concurrency", w.cfg.Concurrency)
+	err := w.runShards(ctx)
+	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
+	defer cancel()
+	if err := w.group.Leave(leaving); err != nil {
+		w.cfg.Logger.Warn("the consumer stays in the group", "consumer", w.cfg.Consumer, "error", err)
+	}
+	return err
+}
+
+func (w *Worker) connect(ctx context.Context) error {
+	if err := w.client.Connect(ctx, connectTimeout); err != nil {
+		return err
+	}
+	return w.group.Create(ctx)
+}
+
+// runShards returns when all goroutines have ended. The first error of one ends the others.
+func (w *Worker) runShards(ctx context.Context) error {
+	reading, stopReading := context.WithCancelCause(ctx)
+	defer stopReading(nil)
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWork()
+
+	var shards sync.WaitGroup
+	all := w.newShards()
+	for _, s := range all {
+		shards.Go(func() {
+			if err := s.run(reading, work); err != nil {
+				stopReading(err)
+			}
+		})
+	}
+	var renewing sync.WaitGroup
+	renewing.Go(func() { w.renew(work, all) })
+
+	done := make(chan struct{})
+	go func() { shards.Wait(); close(done) }()
+	<-reading.Done()
+	select {
+	case <-done:
+	case <-time.After(w.cfg.StopTimeout):
+		w.cfg.Logger.Warn("stop timeout is over, ending the context of handlers", "timeout", w.cfg.StopTimeout)
+		stopWork()
+		<-done
+	}
+	stopWork()
+	renewing.Wait()
+	if ctx.Err() == nil {
+		return fmt.Errorf("worker: %w", context.Cause(reading))
+	}
+	return nil
+}
+
+// newShards deals the partitions out.
+func (w *Worker) newShards() []*shard {
+	shards := make([]*shard, w.cfg.Concurrency)
+	for i := range shards {
+		s := &shard{w: w}
+		for p := i; p < w.cfg.Partitions; p += w.cfg.Concurrency {
+			s.partitions = append(s.partitions, p)
+		}
+		s.cursor = newCursor(len(s.partitions))
+		shards[i] = s
+	}
+	return shards
+}
+
+// renew keeps the entries that shards hold for long from being claimed by other workers.
+func (w *Worker) renew(ctx context.Context, shards []*shard) {
+	every := w.cfg.ClaimAfter / 3 // at worst an entry is renewed at two thirds of its time
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	var held []redis.Ref
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			held = held[:0]
+			for _, s := range shards {
+				held = s.appendHeld(held, now.Add(-every))
+			}
+			if len(held) == 0 {
+				continue
+			}
+			if err := w.group.Renew(ctx, held); err != nil {
+				w.cfg.Logger.Debug("entries in hand are not renewed", "entries", len(held), "error", err)
+			}
+		}
+	}
+}
