@@ -22,13 +22,11 @@ Try, in another terminal:
 
   bin/loadtest run loadtest/scenarios/smoke.yaml
 
-or by hand, with a WebSocket client that sends what is typed (docs/PROTOCOL.md):
+or by hand (docs/PROTOCOL.md), with a WebSocket client like wscat, which then sends what is typed:
 
-  wscat -s millrace.v1 -c %[1]s
-  > sub 1 echo:hall
-  > ping 2
-
-  printf 'sub 1 echo:hall\0pub 2 echo:hall\nhello\0' | websocat -0 --no-close --protocol millrace.v1 %[1]s
+  npx wscat -s millrace.v1 -c %s -w -1 \
+    -x 'sub 1 echo:hall' -x $'pub 2 echo:hall\nhello' -x $'req 3 echo:hall\nwhat?'
+  > ping 4
 
 Ctrl-C stops everything.
 

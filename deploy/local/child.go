@@ -46,7 +46,8 @@ func (c *child) keep(stop, kill context.Context) error {
 		start := time.Now()
 		end := c.run(stop, kill)
 		if stop.Err() != nil {
-			return nil //nolint:nilerr // an end that was asked for is no error
+			c.console.say("%s has stopped (%s)", c.part.name, end)
+			return nil
 		}
 		age := time.Since(start)
 		wait, ok := r.died(age)
@@ -82,13 +83,10 @@ func (c *child) run(stop, kill context.Context) (end string) {
 	alive, died := context.WithCancel(stop)
 	var probing sync.WaitGroup
 	probing.Go(func() { c.waitReady(alive) })
-	err := cmd.Wait()
+	_ = cmd.Wait() // an error says the same as the state, or that it was told to stop
 	died()
 	probing.Wait()
 	c.log.flush()
-	if err != nil {
-		return err.Error()
-	}
 	return cmd.ProcessState.String()
 }
 

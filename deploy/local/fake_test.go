@@ -37,9 +37,7 @@ func fakeChild(args []string) int {
 	}
 	f := flag.NewFlagSet(kind, flag.ExitOnError)
 	listen, admin, redis := f.String("listen", "", ""), f.String("admin", "", ""), f.String("redis", "", "")
-	f.String("auth", "", "")
 	f.String("node", "", "")
-	f.String("config", "", "")
 	f.Parse(args)
 	if *admin == "" {
 		admin = listen

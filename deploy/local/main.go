@@ -19,6 +19,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 func main() {
@@ -37,6 +38,9 @@ func main() {
 	}
 }
 
+// oneWish is how long further signals are taken for the same one: timeout(1), among others, sends each twice.
+const oneWish = time.Second
+
 // stopSignals gives two contexts: the first ends with the first SIGINT, SIGTERM or SIGHUP (stop in order), the other
 // with the second (kill).
 func stopSignals() (stop, kill context.Context) {
@@ -47,6 +51,10 @@ func stopSignals() (stop, kill context.Context) {
 	go func() {
 		<-signals
 		cancelStop()
+		<-time.After(oneWish)
+		for len(signals) > 0 {
+			<-signals
+		}
 		<-signals
 		cancelKill()
 	}()
@@ -65,7 +73,7 @@ func parseFlags(args []string, stderr io.Writer) (config, error) {
 	f.IntVar(&cfg.gateways, "gateways", 1, "how many gateways to start")
 	f.IntVar(&cfg.backends, "backends", 1, "how many backends to start")
 	f.StringVar(&cfg.redis, "redis", "", "use the Redis at this `URL` (redis://host:port/db) instead of an embedded one")
-	f.StringVar(&cfg.host, "host", "127.0.0.1", "`address` on which the gateways take clients; everything else stays on loopback")
+	f.StringVar(&cfg.host, "host", "127.0.0.1", "`address` on which the gateways take clients, with credentials or without; everything else stays on loopback")
 	f.StringVar(&cfg.gatewayConfig, "config", "", "configuration `file` of the gateways")
 	f.IntVar(&cfg.gatewayPort, "gateway-port", 8080, "port of the first gateway; the next ones follow")
 	f.IntVar(&cfg.adminPort, "admin-port", 9090, "admin port of the first gateway; the next ones follow")

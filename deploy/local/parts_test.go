@@ -68,6 +68,15 @@ func TestParseFlags(t *testing.T) {
 	wantError(t, err, `unexpected argument "up"`)
 }
 
+func TestGatewayParts(t *testing.T) {
+	cfg := config{bin: "bin", host: "0.0.0.0", gateways: 2, gatewayPort: 8080, adminPort: 9090, gatewayConfig: "g.yaml"}
+	p := cfg.gatewayParts("redis://r:1/0")[1]
+	want := "--listen 0.0.0.0:8081 --admin 127.0.0.1:9091 --redis redis://r:1/0 --node gateway-2 --config g.yaml --insecure"
+	if got := strings.Join(p.args, " "); got != want || p.path != "bin/gateway" || p.ready != "http://127.0.0.1:9091/readyz" {
+		t.Errorf("%s %s, ready at %s", p.path, got, p.ready)
+	}
+}
+
 func TestRedisTakesTheNextFreePort(t *testing.T) {
 	port := freePorts(t, 2)
 	taken, err := net.Listen("tcp", hostPort(loopback, port))

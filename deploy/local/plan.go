@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -35,7 +34,7 @@ func (c *config) gatewayParts(redisURL string) []part {
 		p := part{
 			name:   name,
 			path:   filepath.Join(c.bin, "gateway"),
-			args:   []string{"--listen", clients, "--admin", admin, "--redis", redisURL, "--auth", "none", "--node", name},
+			args:   []string{"--listen", clients, "--admin", admin, "--redis", redisURL, "--node", name},
 			listen: []listener{{clients, "--gateway-port"}, {admin, "--admin-port"}},
 			ready:  "http://" + admin + "/readyz",
 			where:  "ws://" + clients + "/ws",
@@ -43,6 +42,9 @@ func (c *config) gatewayParts(redisURL string) []part {
 		}
 		if c.gatewayConfig != "" {
 			p.args = append(p.args, "--config", c.gatewayConfig)
+		}
+		if c.host != loopback {
+			p.args = append(p.args, "--insecure") // the wish to be reached was said with --host
 		}
 		parts[i] = p
 	}
@@ -69,7 +71,7 @@ func (c *config) backendParts(redisURL string) []part {
 func hostPort(host string, port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }
 
 // checkParts finds, before anything is started, programs that are not there and addresses that are taken: all of them.
-func checkParts(ctx context.Context, parts []part) error {
+func checkParts(parts []part) error {
 	var faults []error
 	missing := make(map[string]bool)
 	owner := make(map[string]string)
@@ -84,7 +86,7 @@ func checkParts(ctx context.Context, parts []part) error {
 				continue
 			}
 			owner[l.addr] = p.name
-			if err := checkFree(ctx, l.addr); err != nil {
+			if err := checkFree(l.addr); err != nil {
 				faults = append(faults, fmt.Errorf("%s cannot listen on %s (%w): stop what is there, or set %s", p.name, l.addr, err, l.flag))
 			}
 		}
@@ -92,8 +94,8 @@ func checkParts(ctx context.Context, parts []part) error {
 	return errors.Join(faults...)
 }
 
-func checkFree(ctx context.Context, addr string) error {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+func checkFree(addr string) error {
+	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		if op, ok := errors.AsType[*net.OpError](err); ok {
 			return op.Err // without the address, which the caller names

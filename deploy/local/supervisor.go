@@ -32,7 +32,7 @@ func run(stop, kill context.Context, cfg config, out io.Writer) error {
 		redisURL, redisNote = redis.url(), "embedded, in memory"
 	}
 	backendParts, gatewayParts := cfg.backendParts(redisURL), cfg.gatewayParts(redisURL)
-	if err := checkParts(kill, slices.Concat(gatewayParts, backendParts)); err != nil {
+	if err := checkParts(slices.Concat(gatewayParts, backendParts)); err != nil {
 		return err
 	}
 

@@ -135,7 +135,7 @@ search:
 	for range 100 {
 		first := 10000 + rand.IntN(20000)
 		for i := range n {
-			if checkFree(t.Context(), hostPort(loopback, first+i)) != nil {
+			if checkFree(hostPort(loopback, first+i)) != nil {
 				continue search
 			}
 		}
@@ -162,7 +162,7 @@ func TestRunStartsAndStopsInOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.wantOrder("stopping the gateways", "gateway-2 | got SIGTERM", "stopping the backends", "backend-1 | got SIGTERM, redis is there: true")
-	if err := checkFree(t.Context(), hostPort(loopback, r.cfg.redisPort)); err != nil {
+	if err := checkFree(hostPort(loopback, r.cfg.redisPort)); err != nil {
 		t.Errorf("redis is still there: %v", err)
 	}
 }
@@ -301,9 +301,12 @@ func TestSignals(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.wantLine("Ctrl-C stops everything")
-	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
-		t.Fatal(err)
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM} { // at once: one wish, not "kill"
+		if err := cmd.Process.Signal(s); err != nil {
+			t.Fatal(err)
+		}
 	}
+	r.wantLine("gateway-1 has stopped (exit status 0)")
 	if err := cmd.Wait(); err != nil {
 		t.Fatal(err)
 	}
