@@ -167,6 +167,10 @@ func (g *Gateway) Run(ctx context.Context) error {
 	relayCtx, stopRelay := context.WithCancel(context.WithoutCancel(ctx))
 	var relayDone sync.WaitGroup
 	relayDone.Go(func() { g.relay.Run(relayCtx) })
+	select {
+	case <-g.relay.Started():
+	case <-ctx.Done():
+	}
 	started := 0
 	var err error
 	for i, l := range g.loops {

@@ -67,10 +67,10 @@ func (r *Relay) runReader(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := r.prepareRead(ctx)
 		if err == nil {
+			r.up(&r.readerDown, "read the streams")
 			err = r.readOnce(ctx)
 		}
 		if err == nil {
-			r.up(&r.readerDown, "read the streams")
 			backoff = 50 * time.Millisecond
 			continue
 		}

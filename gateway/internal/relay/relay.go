@@ -19,9 +19,11 @@ type Relay struct {
 	loops   []Loop
 	nodeKey string
 
-	ring  ring
-	wants wants
-	read  reading
+	ring    ring
+	wants   wants
+	read    reading
+	started chan struct{} // closed when Redis was reached for the first time
+	begin   sync.Once
 
 	// Atomic.
 	writerDown atomic.Pointer[string]
@@ -66,13 +68,16 @@ func New(cfg Config, streams Streams, loops []Loop) *Relay {
 	if cfg.MaxLen == 0 {
 		cfg.MaxLen = 10_000
 	}
-	r := &Relay{cfg: cfg, streams: streams, loops: loops, nodeKey: cfg.Keys.Node(cfg.Node)}
+	r := &Relay{cfg: cfg, streams: streams, loops: loops, nodeKey: cfg.Keys.Node(cfg.Node), started: make(chan struct{})}
 	r.ring.init(cfg)
 	r.read.init(r)
 	starting := "starting"
 	r.readerDown.Store(&starting)
 	return r
 }
+
+// Started is closed once the streams can be read: what is accepted before would be refused.
+func (r *Relay) Started() <-chan struct{} { return r.started }
 
 // Run writes and reads until ctx is done; then it writes what was appended, tells the loops, and returns.
 func (r *Relay) Run(ctx context.Context) {
@@ -139,8 +144,13 @@ func (r *Relay) down(side *atomic.Pointer[string], what string, err error) {
 }
 
 func (r *Relay) up(side *atomic.Pointer[string], what string) {
-	if side.Swap(nil) != nil {
-		r.cfg.Logger.Info("Redis is there", "what", what)
+	if side.Swap(nil) == nil {
+		return
+	}
+	first := false
+	r.begin.Do(func() { close(r.started); first = true })
+	if !first {
+		r.cfg.Logger.Info("Redis is back", "what", what)
 	}
 }
 
