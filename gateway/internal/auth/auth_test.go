@@ -1,0 +1,87 @@
+package auth
+
+import (
+	"errors"
+	"math/rand/v2"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+var secret = []byte("0123456789abcdef0123456789abcdef")
+
+func newTestVerifier(t testing.TB) *Verifier {
+	t.Helper()
+	v, err := NewVerifier(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func TestShortSecretIsRefused(t *testing.T) {
+	if _, err := NewVerifier(secret[:31]); err == nil || strings.Contains(err.Error(), string(secret[:31])) {
+		t.Fatalf("%v", err)
+	}
+}
+
+// Patterns against the naive model: a regular expression.
+func TestMatchAgainstModel(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	word := func(alphabet string, n int) string {
+		b := make([]byte, rng.IntN(n))
+		for i := range b {
+			b[i] = alphabet[rng.IntN(len(alphabet))]
+		}
+		return string(b)
+	}
+	hits := 0
+	for range 50_000 {
+		pattern, s := word("ab*", 7), word("ab", 9)
+		model := regexp.MustCompile("^" + strings.ReplaceAll(pattern, "*", ".*") + "$")
+		got := match(pattern, []byte(s))
+		if got != model.MatchString(s) {
+			t.Fatalf("pattern %q, channel %q: %v", pattern, s, got)
+		}
+		if got {
+			hits++
+		}
+	}
+	if hits < 1000 {
+		t.Fatalf("only %d hits: the test shows little", hits)
+	}
+}
+
+func TestMayDoesNotAllocate(t *testing.T) {
+	id := &Identity{Grants: Grants{{Match: "a*b*c", allow: Sub}, {Match: "board:*", allow: Pub}}}
+	channel := []byte("board:1234567890")
+	if n := testing.AllocsPerRun(1000, func() {
+		if !id.May(Pub, channel) || id.May(Sub, channel) {
+			t.Fatal("wrong answer")
+		}
+	}); n != 0 {
+		t.Fatalf("%v allocations", n)
+	}
+}
+
+func FuzzVerify(f *testing.F) {
+	good, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"sub": "ann", "exp": time.Now().Add(time.Hour).Unix()}).SignedString(secret)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add("a.b.c")
+	v := newTestVerifier(f)
+	f.Fuzz(func(t *testing.T, token string) {
+		id, err := v.Verify(token)
+		if err == nil && (token != good || id.User != "ann") {
+			t.Fatalf("%q was accepted as %+v", token, id)
+		}
+		if err != nil && !errors.Is(err, ErrToken) {
+			t.Fatalf("%v does not wrap ErrToken", err)
+		}
+	})
+}
