@@ -1,0 +1,179 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/millracehq/millrace/gateway/client"
+	"github.com/millracehq/millrace/gateway/stream"
+	"github.com/millracehq/millrace/gateway/stream/redis"
+)
+
+// publisher publishes one numbered body after the other. What is not acknowledged is sent again with the same ID, on a new
+// connection when the old one has gone; it goes on to the next number only behind an ok.
+type publisher struct {
+	name    string
+	url     string
+	channel string
+	acked   int
+	resent  int
+}
+
+func (p *publisher) run(ctx context.Context) {
+	var c *client.Conn
+	for ctx.Err() == nil {
+		if c == nil {
+			var err error
+			if c, err = client.Dial(ctx, p.url, client.Options{}); err != nil {
+				pause(ctx, 20*time.Millisecond)
+				continue
+			}
+		}
+		id := fmt.Sprintf("%s-%d", p.name, p.acked+1)
+		call, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		err := c.Publish(call, p.channel, id, []byte(id))
+		cancel()
+		if err == nil {
+			p.acked++
+			continue
+		}
+		p.resent++
+		select {
+		case <-c.Done():
+			c = nil
+		default: // refused: 503
+			pause(ctx, 20*time.Millisecond)
+		}
+	}
+	if c != nil {
+		_ = c.Close()
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// The backend, the gateway and Redis itself are killed in the middle of everything, several times each. The ledger: every
+// acknowledged publication has been processed by the backend, exactly once.
+func TestKillingAnyProcessLosesNothingAcknowledged(t *testing.T) {
+	s := newTestSystem(t, "--appendonly", "yes", "--appendfsync", "always")
+	ctx, stop := context.WithCancel(t.Context())
+	publishers := make([]*publisher, 8)
+	var wg sync.WaitGroup
+	for i := range publishers {
+		publishers[i] = &publisher{name: fmt.Sprintf("p%d", i), url: s.url, channel: fmt.Sprintf("echo:room-%d", i%4)}
+		wg.Go(func() { publishers[i].run(ctx) })
+	}
+	heard := countHeard(t, ctx, s.url)
+	for range 3 {
+		for _, kill := range []func(){
+			func() { s.backend.kill(); s.backend.start() },
+			func() { s.gateway.kill(); s.gateway.start() },
+			func() { s.redis.Kill(); s.redis.Restart() },
+			func() { s.backend.kill(); s.gateway.kill(); s.gateway.start(); s.backend.start() },
+		} {
+			pause(ctx, 300*time.Millisecond)
+			kill()
+		}
+	}
+	pause(ctx, 300*time.Millisecond)
+	stop()
+	wg.Wait()
+
+	acked, resent := 0, 0
+	for _, p := range publishers {
+		acked += p.acked
+		resent += p.resent
+	}
+	t.Logf("%d acknowledged, %d sent again, %d heard by a subscriber that reconnected", acked, resent, heard.Load())
+	if acked < 100 || resent == 0 {
+		t.Fatal("too little happened to show anything")
+	}
+	var missing, twice []string
+	eventually(t, "everything acknowledged has been processed", func() bool {
+		seen := outEntries(t, s)
+		missing, twice = nil, nil
+		for _, p := range publishers {
+			for n := 1; n <= p.acked; n++ {
+				if id := fmt.Sprintf("%s-%d", p.name, n); seen[id] == 0 {
+					missing = append(missing, id)
+				}
+			}
+		}
+		for id, n := range seen {
+			if n > 1 {
+				twice = append(twice, id)
+			}
+		}
+		return len(missing) == 0
+	})
+	if len(twice) > 0 {
+		t.Errorf("%d processed twice, e.g. %v", len(twice), twice[:min(len(twice), 5)])
+	}
+	if heard.Load() == 0 {
+		t.Error("nobody heard anything")
+	}
+}
+
+// outEntries counts the bodies in all `out` streams.
+func outEntries(t *testing.T, s *system) map[string]int {
+	t.Helper()
+	streams, err := redis.New(redis.Config{URL: s.redis.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = streams.Close() }()
+	cursors := make([]stream.Cursor, stream.DefaultPartitions)
+	for p := range cursors {
+		cursors[p].Key = streams.Keys().Out(p)
+	}
+	all, err := streams.Read(t.Context(), cursors, 1<<20, time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]int{}
+	for _, entries := range all {
+		for _, e := range entries.Entries {
+			p, err := stream.DecodePublication(e.Fields)
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen[p.Data]++
+		}
+	}
+	return seen
+}
+
+// countHeard subscribes and counts until ctx is done, on a new connection whenever the old one has gone.
+func countHeard(t *testing.T, ctx context.Context, url string) *atomic.Int64 {
+	t.Helper()
+	var n atomic.Int64
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for ; ctx.Err() == nil; pause(ctx, 20*time.Millisecond) {
+			c, err := client.Dial(ctx, url, client.Options{})
+			if err != nil {
+				continue
+			}
+			sub, err := c.Subscribe(ctx, "echo:room-1", "")
+			for err == nil {
+				if _, err = sub.Next(ctx); err == nil {
+					n.Add(1)
+				}
+			}
+			c.Abort()
+		}
+	})
+	t.Cleanup(wg.Wait)
+	return &n
+}
