@@ -64,7 +64,7 @@ warmup: -1s
 drain: -1s
 duration: 0s
 summaryTrendStats: [p(999), rate]
-thresholds: {nothing: ["count<1"], msg_latency: ["p(99)"]}
+thresholds: {nothing: ["count<1"], msg_latency: ["p(99)"], msgs_lost: [{threshold: count==0, abortOnFail: true}]}
 `), noEnv)
 	if err != nil {
 		t.Fatal(err)
@@ -76,7 +76,7 @@ thresholds: {nothing: ["count<1"], msg_latency: ["p(99)"]}
 	for _, want := range []string{
 		"url:", "token:", "connections:", "connect_rate:", "handshakes:", "connect_timeout:", "local_addresses:", "channels.name:", "is no channel",
 		"subscriptions: 4", "publish.rate:", "publish.path:", "publish.payload:", "publish.publishers:", "requests.rate:", "settle:", "warmup:",
-		"drain:", "duration:", "p(999)", "rate", "no metric nothing", "no comparison",
+		"drain:", "duration:", "p(999)", "rate", "no metric nothing", "no comparison", "abortOnFail cannot end it",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the fault of %q is not told:\n%v", want, err)
@@ -111,6 +111,25 @@ func TestShippedScenariosAreValid(t *testing.T) {
 		}
 		if err != nil {
 			t.Errorf("%s: %v", file, err)
+		}
+	}
+}
+
+// TestReadmeListsAllMetrics keeps the table in README.md true.
+func TestReadmeListsAllMetrics(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range swarm.NewMetrics().Set() {
+		row := ""
+		for line := range strings.Lines(string(text)) {
+			if row == "" && strings.HasPrefix(line, "| `"+e.Name) || strings.Contains(line, "`, `"+e.Name+"` |") {
+				row = line
+			}
+		}
+		if !strings.Contains(row, "| "+e.Help+" |") || !strings.Contains(row, "| "+string(e.Metric.Kind())+" |") || strings.Contains(row, "†") != e.Late {
+			t.Errorf("README.md says of %s: %q, want kind %s, late %v, %q", e.Name, row, e.Metric.Kind(), e.Late, e.Help)
 		}
 	}
 }

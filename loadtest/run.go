@@ -152,7 +152,7 @@ func (r *run) abortOnCrossed() {
 	elapsed := time.Since(r.steady)
 	r.swarm.Do(func() {
 		for _, b := range r.bound {
-			if !b.AbortOnFail || b.Entry.Late || elapsed < b.AbortDelay {
+			if !b.AbortOnFail || elapsed < b.AbortDelay {
 				continue
 			}
 			if v := b.Check(elapsed.Seconds()); v.Known && !v.OK {

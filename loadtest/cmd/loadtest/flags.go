@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"strings"
 	"time"
@@ -14,7 +15,9 @@ import (
 
 // settings are the flags of run and inspect.
 type settings struct {
-	env, tags   pairs
+	env, tags pairs
+
+	given       map[string]bool // flags that were used
 	url         string
 	connections int
 	duration    time.Duration
@@ -60,7 +63,7 @@ Output: the summary goes to standard output, progress and messages to standard e
 `
 
 func (p program) parse(command string, args []string) (s settings, file string, exit int, done bool) {
-	s = settings{env: pairs{}, tags: pairs{}}
+	s = settings{env: pairs{}, tags: pairs{}, given: map[string]bool{}}
 	fs := flag.NewFlagSet(command, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.StringVar(&s.url, "url", "", "")
@@ -91,6 +94,7 @@ func (p program) parse(command string, args []string) (s settings, file string, 
 			files, args = append(files, args[0]), args[1:]
 		}
 	}
+	fs.Visit(func(f *flag.Flag) { s.given[f.Name] = true })
 	if len(files) != 1 {
 		return s, "", p.fail(loadtest.ExitConfig, fmt.Errorf("want one scenario file, got %d (loadtest %s --help)", len(files), command)), true
 	}
@@ -112,24 +116,22 @@ func (s settings) scenario(file string) (*loadtest.Scenario, int, error) {
 	if err != nil {
 		return nil, loadtest.ExitConfig, fmt.Errorf("%s:\n%w", file, err)
 	}
-	if s.url != "" {
+	if s.given["url"] {
 		sc.URL = s.url
 	}
-	if s.connections != 0 {
+	if s.given["connections"] {
 		sc.Connections = s.connections
 	}
-	if s.duration != 0 {
+	if s.given["duration"] {
 		sc.Duration = loadtest.Duration(s.duration)
 	}
-	if s.rate != 0 {
+	if s.given["rate"] {
 		sc.Publish.Rate = s.rate
 	}
 	if sc.Tags == nil {
 		sc.Tags = map[string]string{}
 	}
-	for k, v := range s.tags {
-		sc.Tags[k] = v
-	}
+	maps.Copy(sc.Tags, s.tags)
 	if err := sc.Validate(); err != nil {
 		return nil, loadtest.ExitConfig, fmt.Errorf("%s:\n%w", file, err)
 	}

@@ -96,8 +96,7 @@ func execute(t *testing.T, args ...string) (o outcome) {
 	cmd := exec.CommandContext(t.Context(), binary, args...)
 	out, err := cmd.Output()
 	o.stdout = string(out)
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		o.exit, o.stderr = exit.ExitCode(), string(exit.Stderr)
 	} else if err != nil {
 		t.Fatal(err)
@@ -377,6 +376,7 @@ func TestBadCalls(t *testing.T) {
 		{[]string{"run", write("method.yaml", "thresholds: {msgs_lost: [p(99)<5]}")}, loadtest.ExitConfig, "msgs_lost is a counter and has no p; it has count, rate"},
 		{[]string{"run", write("duration.yaml", "\nduration: 60\n")}, loadtest.ExitConfig, "[2:11] \"60\" is not a duration"},
 		{[]string{"run", write("env.yaml", "\nurl: ${NOBODY_SET_THIS}")}, loadtest.ExitConfig, "line 2: ${NOBODY_SET_THIS} is not set"},
+		{[]string{"run", "--connections", "0", write("fine.yaml", "url: ws://127.0.0.1/ws")}, loadtest.ExitConfig, "connections: 0 is not in 1 to"},
 		{[]string{"run", write("host.yaml", "url: ws://no-such-host.invalid/ws")}, loadtest.ExitStart, "the host no-such-host.invalid is not known"},
 		{[]string{"run", write("ports.yaml", "url: ws://192.0.2.1/ws\nconnections: 200000\nconnect_rate: 1e5")}, loadtest.ExitStart, "raise it (ulimit -Hn"},
 	} {

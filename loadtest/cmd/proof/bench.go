@@ -43,6 +43,7 @@ type traffic struct {
 	Duplicate  int64              `json:"duplicate"`
 	Reordered  int64              `json:"reordered"`
 	CPU        map[string]float64 `json:"cpu_us_per_delivery"` // by process
+	Others     float64            `json:"others_cpu_share"`    // of the machine, used by other programs meanwhile
 	Generator  loadtest.Generator `json:"generator"`
 	Exit       int                `json:"loadtest_exit_code"`
 	Summary    string             `json:"-"`
@@ -56,6 +57,7 @@ func (b bench) traffic(ctx context.Context, path string) (*traffic, error) {
 	defer s.stop()
 	parts := map[string]*process{"gateway": s.gateway, "redis": s.redis, "backend": s.backend}
 	used := make(map[string]time.Duration)
+	var machine machineTime
 	r, err := b.harness(ctx, "proof-"+path+".yaml", s.url, b.size.Connections, b.size.Duration, func(phase string) error {
 		for name, p := range parts {
 			switch phase {
@@ -64,6 +66,13 @@ func (b bench) traffic(ctx context.Context, path string) (*traffic, error) {
 			case "drain":
 				used[name] += p.cpu()
 			}
+		}
+		now := readMachine()
+		switch phase {
+		case "steady":
+			machine = now
+		case "drain":
+			machine = now.since(machine)
 		}
 		return nil
 	})
@@ -76,6 +85,11 @@ func (b bench) traffic(ctx context.Context, path string) (*traffic, error) {
 		Reordered: count("msgs_reordered"), Latency: r.report.Metrics["msg_latency"].Values, Last: r.report.Metrics["msg_last_subscriber"].Values,
 		CPU: make(map[string]float64), Generator: r.report.Generator, Exit: r.exit, Summary: r.summary,
 	}
+	own := time.Duration(r.report.Generator.CPU * r.report.Seconds * 1e9)
+	for _, d := range used {
+		own += d
+	}
+	t.Others = machine.others(own)
 	if t.Deliveries > 0 {
 		for name, d := range used {
 			t.CPU[name] = d.Seconds() * 1e6 / float64(t.Deliveries)

@@ -95,7 +95,7 @@ func (p *process) cpu() time.Duration {
 	}
 	user, _ := strconv.ParseInt(fields[11], 10, 64) // proc(5): utime is field 14 of all
 	system, _ := strconv.ParseInt(fields[12], 10, 64)
-	return time.Duration(user+system) * (time.Second / 100) // USER_HZ is 100 on every Linux that Go runs on
+	return time.Duration(user+system) * tick
 }
 
 // anonymous is the resident memory that is not backed by files, bytes: heap and stacks.

@@ -115,5 +115,6 @@ func (rep *report) writeTraffic(w io.Writer) {
 	for _, name := range []string{"gateway", "redis", "backend", "loadtest"} {
 		row("CPU per delivery, "+name, func(t *traffic) string { return fmt.Sprintf("%.1f us", t.CPU[name]) })
 	}
+	row("CPU that other programs used meanwhile", func(t *traffic) string { return fmt.Sprintf("%.0f %%", t.Others*100) })
 	row("the harness itself", func(t *traffic) string { return t.Generator.Verdict })
 }

@@ -5,6 +5,7 @@ package faulty
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strconv"
@@ -160,22 +161,26 @@ func (s *Server) serve(raw net.Conn) {
 
 // read takes one WebSocket frame and reports whether to go on.
 func (s *Server) read(c *conn) bool {
-	f, err := ws.ReadFrame(c.Conn)
-	if err != nil {
+	h, err := ws.ReadHeader(c.Conn)
+	if err != nil || h.Length > 1<<20 {
 		return false
 	}
-	f = ws.UnmaskFrameInPlace(f)
-	switch f.Header.OpCode {
+	payload := make([]byte, h.Length)
+	if _, err := io.ReadFull(c.Conn, payload); err != nil {
+		return false
+	}
+	ws.Cipher(payload, h.Mask, 0)
+	switch h.OpCode {
 	case ws.OpPong:
 		s.pongs.Add(1)
 	case ws.OpClose:
-		c.push(ws.MustCompileFrame(ws.NewCloseFrame(f.Payload)))
+		c.push(ws.MustCompileFrame(ws.NewCloseFrame(payload)))
 		c.push(nil)
 		<-c.gone
 		return false
 	case ws.OpText:
 		if !s.faults.Silent {
-			s.frame(c, string(f.Payload))
+			s.frame(c, string(payload))
 		}
 	default:
 		return false

@@ -80,6 +80,9 @@ func (s Set) Bind(t Threshold) (Bound, error) {
 	if k := e.Metric.Kind(); !k.Has(t.Method) {
 		return Bound{}, fmt.Errorf("threshold %q: %s is a %s and has no %s; it has %s", t.Source, t.Metric, k, t.Method.Name, k.Methods())
 	}
+	if t.AbortOnFail && e.Late {
+		return Bound{}, fmt.Errorf("threshold %q: %s is only known when the run is over, so abortOnFail cannot end it", t.Source, t.Metric)
+	}
 	return Bound{Threshold: t, Entry: e}, nil
 }
 

@@ -51,7 +51,7 @@ func (s *Swarm) answered(ref uint64, now int64) {
 
 // err takes the refusal of any command.
 func (s *Swarm) err(i int32, ref uint64, code, text []byte) {
-	s.metrics.Errs.Add(string(code), 1)
+	s.metrics.Errs.Add(codeLabel(code), 1)
 	if ref > 0 && ref < firstRef {
 		s.subscribeAnswered(i, int(ref)-1, string(code))
 		return

@@ -56,7 +56,7 @@ func (m *Metrics) Set() metric.Set {
 		{Name: "msgs_announced", Group: GroupDelivery, Metric: &m.Announced, Late: true, Basis: expected, Help: "expected, not received, and announced as missing by a gap"},
 		{Name: "msgs_unsure", Group: GroupDelivery, Metric: &m.Unsure, Late: true, Help: "not received, of publications that were never acknowledged: not lost"},
 		{Name: "msgs_misrouted", Group: GroupDelivery, Metric: &m.Misrouted, Help: "deliveries on a channel that is not theirs, or to who is not subscribed; whole run"},
-		{Name: "msgs_damaged", Group: GroupDelivery, Metric: &m.Damaged, Help: "deliveries whose body is not what was published; whole run"},
+		{Name: "msgs_damaged", Group: GroupDelivery, Metric: &m.Damaged, Help: "deliveries whose body is not what was published, and unreadable frames; whole run"},
 		{Name: "msgs_foreign", Group: GroupDelivery, Metric: &m.Foreign, Help: "deliveries that are not of this run; whole run"},
 		{Name: "gaps", Group: GroupDelivery, Metric: &m.Gaps, Help: "gap pushes; whole run"},
 

@@ -54,8 +54,7 @@ func (s *Swarm) Data(c loop.Conn, b []byte) (consumed int) {
 }
 
 func handshakeReason(err error) string {
-	var status *wsio.StatusError
-	if errors.As(err, &status) {
+	if status, ok := errors.AsType[*wsio.StatusError](err); ok {
 		return "status " + strconv.Itoa(status.Status)
 	}
 	return "bad handshake"
@@ -142,11 +141,19 @@ func (s *Swarm) message(i int32, b []byte, now int64) {
 	case "revoke":
 		_, rest := token(rest)
 		code, _ := token(rest)
-		s.metrics.Errs.Add(string(code), 1)
+		s.metrics.Errs.Add(codeLabel(code), 1)
 	case "join", "leave", "pong": // not asked for, and harmless
 	default:
 		s.metrics.Damaged.Add(1)
 	}
+}
+
+// codeLabel is a code as a tag; whatever is none is "bad", so that a server cannot make up tags without end.
+func codeLabel(code []byte) string {
+	if n := len(code); n < 3 || n > 4 || number(code) == 0 {
+		return "bad"
+	}
+	return string(code)
 }
 
 // number reads a REF or another decimal; 0 when it is none, which no REF is.

@@ -13,10 +13,10 @@ type stamp struct {
 // StampSize is the size of the smallest body in bytes.
 const StampSize = 1 + 8 + 6 + 8 + 15 + 10
 
-const (
-	MaxFeeds = 1 << 24 // pairs of publisher and channel
-	maxLag   = 1<<40 - 1
-)
+// MaxFeeds is how many pairs of publisher and channel a stamp can tell apart.
+const MaxFeeds = 1 << 24
+
+const maxLag = 1<<40 - 1
 
 // sent is when the publication was sent.
 func (s stamp) sent() int64 { return s.due + s.lag }

@@ -14,53 +14,57 @@ import (
 type Swarm struct {
 	// Immutable after New.
 	cfg     Config
-	plan    plan
 	run     uint32 // in every stamp: tells this run's publications from others'
 	loop    *loop.Loop
 	padding []byte // of a whole body; the stamp covers its beginning
 	marks   chan Mark
 	done    chan struct{}
 
-	// Owned by the loop.
-	metrics *Metrics
-	phase   Phase
-	until   int64 // ns: when the phase ends by itself
-	starts  [PhaseDone + 1]int64
+	// Owned by the loop: the run.
+	metrics   *Metrics
+	plan      plan // its total shrinks when the run is cut short
+	phase     Phase
+	until     int64 // ns: when the phase ends by itself
+	starts    [PhaseDone + 1]int64
+	wake      int64     // ns: what the loop was last told
+	bytes     [2]uint64 // sent and received when the steady phase began
+	gaugeTick uint32
+	scratch   []byte // a command
+	out       []byte // WebSocket frames
 
+	// Owned by the loop: clients.
 	clients    []client
 	owners     slab.Slab[int32] // client + 1, by descriptor
-	subscribed []bool           // by subscription: the server said ok
+	subscribed []bool           // by subscription: it is there
 	positions  positions
 	dials      agenda // clients
 	resubs     agenda // clients
+	local      int    // next source address
 	underway   int    // clients that are connecting
 	ready      int    // clients connected and subscribed
 	leaving    int    // clients whose closing handshake has begun
 	unresolved int    // clients of which it is not known yet whether they will be ready
 	failures   int    // connects
-	local      int    // next source address
-	wake       int64  // what the loop was last told
+	closing    int    // next client to close
 
-	pending                 pending
-	resends                 agenda // REFs
-	next                    int64  // publication
-	nextReq                 int64
-	reqStart                int64
-	unacked                 map[int64]bool // publications that ended without ok: steady or not
-	resent                  map[int64]bool
-	readyAtRoll, readyAtEnd int
-	reach                   []int64 // subscribers by channel, at the roll call
-	roll                    []bool  // by subscription: counted
-	ledger                  *ledger.Ledger
-	fan                     fan
-	outstanding             int64 // deliveries of acknowledged publications that have not come yet
-	warmup                  Counts
-	missing                 []Missing
-	bytes                   [2]uint64 // sent, received at the beginning of the steady phase
-	gaugeTick               uint32
-	closing                 int // next client to close
-	scratch                 []byte
-	out                     []byte
+	// Owned by the loop: commands.
+	pending pending
+	resends agenda         // REFs
+	next    int64          // publication
+	nextReq int64          // request
+	unacked map[int64]bool // publications that ended without ok
+	resent  map[int64]bool // publications that were repeated
+
+	// Owned by the loop: accounts.
+	readyAtRoll int     // clients, when the load began
+	readyAtEnd  int     // clients, when it ended
+	reach       []int64 // subscribers by channel, at the roll call
+	roll        []bool  // by subscription: there at the roll call
+	ledger      *ledger.Ledger
+	fan         fan
+	outstanding int64 // deliveries of acknowledged publications that have not come yet
+	warmup      Counts
+	missing     []Missing
 }
 
 // Counts are the figures of the warm-up, which no threshold looks at.
