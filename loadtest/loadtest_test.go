@@ -228,12 +228,11 @@ func testScenario(url string) *Scenario {
 
 // TestRun goes through a whole run in this process, with a cut in the middle.
 func TestRun(t *testing.T) {
-	server, err := faulty.Start("", faulty.Faults{})
+	server, err := faulty.Start("", faulty.Faults{CutAt: 60})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	defer time.AfterFunc(700*time.Millisecond, server.CutAll).Stop()
 	var progress, phases, out bytes.Buffer
 	s := testScenario(server.URL)
 	s.LocalAddresses = []string{"127.0.0.2", "127.0.0.3"}

@@ -31,6 +31,7 @@ type Faults struct {
 	Damage     int           // every n-th delivery has one byte changed
 	NoAck      int           // every n-th pub is published but not answered
 	Busy       int           // every n-th pub is answered 503 and not published, unless it is a repetition
+	CutAt      int           // at the n-th pub, before it is looked at, every connection is cut off once
 	CloseAfter int           // each connection is closed after n deliveries …
 	CloseCode  int           // … with this code; 0: cut off without a Close frame
 	Ping       bool          // a ping before every delivery
@@ -109,14 +110,14 @@ func (s *Server) Pongs() int64 { return s.pongs.Load() }
 // Close stops listening, cuts every connection and waits.
 func (s *Server) Close() {
 	s.listener.Close()
-	s.CutAll()
+	s.mu.Lock()
+	s.cutAll()
+	s.mu.Unlock()
 	s.serving.Wait()
 }
 
-// CutAll ends every connection without a Close frame; they may come again.
-func (s *Server) CutAll() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// cutAll ends every connection without a Close frame; they may come again.
+func (s *Server) cutAll() {
 	for c := range s.conns {
 		c.cut()
 	}
@@ -268,7 +269,10 @@ func (s *Server) subscribe(c *conn, words []string) {
 }
 
 func (s *Server) publish(c *conn, words []string, body string) {
-	s.pubs++
+	if s.pubs++; s.pubs == s.faults.CutAt {
+		s.cutAll()
+		return
+	}
 	id := ""
 	if len(words) > 3 {
 		id = words[3]
