@@ -130,8 +130,7 @@ func (w *Worker) dispatch(ctx context.Context, e *Event) error {
 	if err == nil {
 		return nil
 	}
-	var p *panicError
-	if errors.As(err, &p) {
+	if _, ok := errors.AsType[*panicError](err); ok {
 		w.metrics.panics.Inc()
 	} else {
 		w.metrics.handlerErrors.Inc()
@@ -174,11 +173,11 @@ func (w *Worker) report(ctx context.Context, failures []failure, claimed bool) {
 }
 
 func (w *Worker) logFailure(text string, e *Event, err error, more ...any) {
-	args := append([]any{"kind", e.Kind, "channel", e.Channel, "user", e.User,
-		"partition", e.entry.Partition, "entry", e.entry.ID, "error", err}, more...)
-	var p *panicError
-	if errors.As(err, &p) {
+	args := []any{
+		"kind", e.Kind, "channel", e.Channel, "user", e.User, "partition", e.entry.Partition, "entry", e.entry.ID, "error", err,
+	}
+	if p, ok := errors.AsType[*panicError](err); ok {
 		args = append(args, "stack", string(p.stack))
 	}
-	w.cfg.Logger.Error(text, args...)
+	w.cfg.Logger.Error(text, append(args, more...)...)
 }

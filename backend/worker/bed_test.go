@@ -105,8 +105,8 @@ func readReply(r *bufio.Reader) (any, error) {
 	return rest, nil
 }
 
-// add writes an entry as a gateway does, and returns its ID.
-func (b *bed) add(e stream.Event) string {
+// add writes an entry as a gateway does.
+func (b *bed) add(e stream.Event) {
 	b.t.Helper()
 	if e.Node == "" {
 		e.Node, e.Conn = "n1", "conn1"
@@ -117,12 +117,12 @@ func (b *bed) add(e stream.Event) string {
 	if e.Ref == "" {
 		e.Ref = "7"
 	}
-	return b.addRaw(b.partition(e.Channel), e.Values()...)
+	b.addRaw(b.partition(e.Channel), e.Values()...)
 }
 
-func (b *bed) addRaw(partition int, values ...any) string {
+func (b *bed) addRaw(partition int, values ...any) {
 	b.t.Helper()
-	return b.do(append([]any{"XADD", b.keys.In(partition), "*"}, values...)...).(string)
+	b.do(append([]any{"XADD", b.keys.In(partition), "*"}, values...)...)
 }
 
 func (b *bed) partition(channel string) int { return stream.Partition(channel, testPartitions) }

@@ -34,40 +34,40 @@ func envName(flagName string) string {
 func (o *options) flags() *flag.FlagSet {
 	f := flag.NewFlagSet("backend", flag.ContinueOnError)
 	f.SetOutput(io.Discard) // run prints the error
-	f.StringVar(&o.worker.Redis, "redis", "redis://127.0.0.1:6379/0", "`address` of the streams, redis:// or rediss:// (TLS)")
-	f.StringVar(&o.database, "database", "sqlite:millrace.db", "sqlite:FILE or postgres://…; its form is checked, but it is not opened:\nthe namespace echo stores nothing")
+	f.StringVar(&o.worker.Redis, "redis", "redis://127.0.0.1:6379/0", "`address` of the streams, redis:// or, with TLS, rediss://")
+	f.StringVar(&o.database, "database", "sqlite:millrace.db", "`address`: sqlite:FILE or postgres://…; only its form is checked, since echo stores nothing")
 	f.StringVar(&o.listen, "listen", "127.0.0.1:8000", "`host:port` of /healthz, /readyz and /metrics")
-	f.StringVar(&o.worker.Prefix, "prefix", stream.DefaultPrefix, "of all keys in Redis")
-	f.IntVar(&o.worker.Partitions, "partitions", stream.DefaultPartitions, "`number` that the installation was made with")
-	f.StringVar(&o.worker.Group, "group", stream.DefaultGroup, "consumer group, shared by the backends that share the work")
-	f.IntVar(&o.worker.Concurrency, "concurrency", 4, "`number` of entries handled at a time")
-	f.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
-	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
+	f.StringVar(&o.worker.Prefix, "prefix", stream.DefaultPrefix, "`name` before the first ':' of all keys in Redis")
+	f.IntVar(&o.worker.Partitions, "partitions", stream.DefaultPartitions, "how many partitions the installation was made with; `n` must be the same for all programs")
+	f.StringVar(&o.worker.Group, "group", stream.DefaultGroup, "`name` of the consumer group, shared by the backends that share the work")
+	f.IntVar(&o.worker.Concurrency, "concurrency", 4, "`n` partitions are worked on at a time")
+	f.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "`level`: debug, info, warn or error")
+	f.StringVar(&o.logFormat, "log-format", "text", "`format`: text or json")
 	f.BoolVar(&o.version, "version", false, "print the version and exit")
 	return f
 }
 
 func usage() string {
 	var b strings.Builder
-	b.WriteString(`backend answers what clients of Millrace ask for and publish in the namespace "echo".
+	b.WriteString(`backend answers what clients of Millrace request and publish in the namespace "echo": a request gets its own body
+back, a publication goes to everyone on its channel.
 
 usage: backend [flags]
 
-    --flag value          environment variable, default
 `)
 	new(options).flags().VisitAll(func(f *flag.Flag) {
-		kind, text := flag.UnquoteUsage(f)
-		if f.Name == "version" {
-			fmt.Fprintf(&b, "\n  --version\n        %s\n", text)
-			return
+		value, text := flag.UnquoteUsage(f)
+		if f.Name != "version" {
+			text += fmt.Sprintf(" (default %s)", f.DefValue)
 		}
-		fmt.Fprintf(&b, "\n  --%s %s\n        %s\n        (%s, default %s)\n",
-			f.Name, strings.ToUpper(kind), strings.ReplaceAll(text, "\n", "\n        "), envName(f.Name), f.DefValue)
+		fmt.Fprintf(&b, "  %-22s %s\n", "--"+f.Name+" "+strings.ToUpper(value), text)
 	})
 	b.WriteString(`
-A flag wins over its environment variable. GET /readyz answers 200 while Redis is connected and being read, otherwise
-503 and the reason. SIGINT and SIGTERM stop reading, finish what was read, and exit with 0. Other exit codes: 1 when
-Redis does not answer within 10 seconds or does not fit, 2 for a mistake on the command line.
+Each flag but --version is also an environment variable, MILLRACE_LOG_LEVEL for --log-level; the flag wins.
+
+GET /readyz answers 200 while Redis is connected and being read, otherwise 503 and the reason. SIGINT and SIGTERM stop
+reading, finish what was read, and exit with 0. Other exit codes: 1 when Redis does not answer within 10 seconds or has
+another number of partitions, 2 for a mistake on the command line.
 `)
 	return b.String()
 }
