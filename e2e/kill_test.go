@@ -74,7 +74,7 @@ func TestKillingAnyProcessLosesNothingAcknowledged(t *testing.T) {
 		publishers[i] = &publisher{name: fmt.Sprintf("p%d", i), url: s.url, channel: fmt.Sprintf("echo:room-%d", i%4)}
 		wg.Go(func() { publishers[i].run(ctx) })
 	}
-	heard := countHeard(t, ctx, s.url)
+	heard := countHeard(ctx, t, s.url)
 	for range 3 {
 		for _, kill := range []func(){
 			func() { s.backend.kill(); s.backend.start() },
@@ -155,7 +155,7 @@ func outEntries(t *testing.T, s *system) map[string]int {
 }
 
 // countHeard subscribes and counts until ctx is done, on a new connection whenever the old one has gone.
-func countHeard(t *testing.T, ctx context.Context, url string) *atomic.Int64 {
+func countHeard(ctx context.Context, t *testing.T, url string) *atomic.Int64 {
 	t.Helper()
 	var n atomic.Int64
 	var wg sync.WaitGroup

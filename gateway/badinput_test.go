@@ -58,8 +58,12 @@ func (w *wire) send(b []byte) {
 
 func (w *wire) frame() ws.Frame {
 	w.t.Helper()
-	f, err := ws.ReadFrame(w.r)
+	h, err := ws.ReadHeader(w.r)
 	if err != nil {
+		w.t.Fatalf("read a frame: %v", err)
+	}
+	f := ws.Frame{Header: h, Payload: make([]byte, h.Length)}
+	if _, err := io.ReadFull(w.r, f.Payload); err != nil {
 		w.t.Fatalf("read a frame: %v", err)
 	}
 	return f
@@ -238,7 +242,7 @@ func TestSlowConsumerIsClosed(t *testing.T) {
 		_, metrics := g.get("/metrics")
 		return strings.Contains(metrics, `millrace_connections_ended_total{reason="slow_consumer"} 1`)
 	}
-	for i := 0; i < 200; i++ {
+	for i := range 200 {
 		reader.write(fmt.Sprintf("pub %d direct:x\n%s", i+1, body))
 		for seen := map[string]bool{}; !seen["ok"] || !seen["msg"]; got++ {
 			seen[reader.read().Verb()] = true

@@ -131,10 +131,14 @@ func nodeName(name string) string {
 	return name[:min(len(name), 48)]
 }
 
-// Addr is where clients connect; Admin where operators do; Node what this gateway is called in the streams.
-func (g *Gateway) Addr() net.Addr  { return g.loops[0].Addr() }
+// Addr is where clients connect.
+func (g *Gateway) Addr() net.Addr { return g.loops[0].Addr() }
+
+// Admin is where operators connect.
 func (g *Gateway) Admin() net.Addr { return g.admin.Addr() }
-func (g *Gateway) Node() string    { return g.node }
+
+// Node is what this gateway is called in the streams.
+func (g *Gateway) Node() string { return g.node }
 
 var errStopping = errors.New("stopping")
 
@@ -202,7 +206,9 @@ func (g *Gateway) drain(loops []*loop.Loop) {
 	for i, l := range loops {
 		l.Post(func() { g.routers[i].Drain(func() int { return mathrand.IntN(spread) }) })
 	}
-	for end := time.Now().Add(drainTime); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(drainTime); time.Now().Before(end); <-tick.C {
 		left := make(chan int, len(loops))
 		for i, l := range loops {
 			l.Post(func() { left <- g.routers[i].Connections() })

@@ -29,7 +29,7 @@ func (l *Loop) watch(fd int32, r *record, writable bool) {
 	if writable {
 		ev.Events = watchWrite
 	}
-	epollCtl(l.ep, unix.EPOLL_CTL_MOD, fd, &ev)
+	_ = epollCtl(l.ep, unix.EPOLL_CTL_MOD, fd, &ev) // cannot fail for a descriptor that is in it
 }
 
 // enter gives fd, just made, a record.
@@ -56,7 +56,7 @@ func (l *Loop) acceptBurst() {
 		case unix.EMFILE, unix.ENFILE:
 			// Level-triggered: the listener stays readable and would spin. It is heard again when a connection ends.
 			l.cfg.Logger.Warn("out of descriptors: not accepting until a connection ends", "connections", l.open)
-			epollCtl(l.ep, unix.EPOLL_CTL_DEL, int32(l.listenFD), nil)
+			_ = epollCtl(l.ep, unix.EPOLL_CTL_DEL, int32(l.listenFD), nil)
 			l.deaf = true
 			return
 		case unix.EAGAIN:

@@ -56,7 +56,7 @@ func listen(addr string, shared bool) (int, net.Addr, error) {
 
 // openDescriptors makes the loop's epoll instance, eventfd and two timerfds.
 func openDescriptors() (fds [4]int, err error) {
-	make := []func() (int, error){
+	calls := []func() (int, error){
 		func() (int, error) { return unix.EpollCreate1(unix.EPOLL_CLOEXEC) },
 		func() (int, error) { return unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC) },
 		func() (int, error) {
@@ -66,7 +66,7 @@ func openDescriptors() (fds [4]int, err error) {
 			return unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
 		},
 	}
-	for i, open := range make {
+	for i, open := range calls {
 		if fds[i], err = open(); err != nil {
 			for _, fd := range fds[:i] {
 				closeFD(int32(fd))

@@ -11,8 +11,7 @@ import (
 // behind it.
 func Response(err error) []byte {
 	status, header := http.StatusBadRequest, http.Header(nil)
-	var r *Refusal
-	if errors.As(err, &r) {
+	if r, ok := errors.AsType[*Refusal](err); ok {
 		status, header = r.Status, r.Header
 	}
 	body := err.Error() + "\n"

@@ -53,9 +53,9 @@ func TestUpgrade(t *testing.T) {
 }
 
 func TestUpgradeRefuses(t *testing.T) {
-	f := func(name string, status int, old, new string) {
+	f := func(name string, status int, before, after string) {
 		t.Helper()
-		head := strings.Replace(goodHead, old, new, 1)
+		head := strings.Replace(goodHead, before, after, 1)
 		if head == goodHead {
 			t.Fatalf("%s: nothing replaced", name)
 		}

@@ -220,6 +220,8 @@ func (s *Server) Turn() bool {
 	return more
 }
 
-// Opened is how many WebSockets there are; Ended how many connections ended for a reason.
-func (s *Server) Opened() int                  { return s.open }
+// Opened is how many WebSockets there are.
+func (s *Server) Opened() int { return s.open }
+
+// Ended is how many connections have ended for a reason.
 func (s *Server) Ended(why loop.Reason) uint64 { return s.closed[why] }

@@ -14,6 +14,7 @@
 package hub
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"github.com/millracehq/millrace/gateway/stream"
@@ -193,8 +194,8 @@ func (h *Hub) Subscribers(name string, f func(fd int32)) {
 	if ch == nil {
 		return
 	}
-	for i := len(ch.subs) - 1; i >= 0; i-- {
-		f(ch.subs[i].fd)
+	for _, s := range slices.Backward(ch.subs) { // who leaves is replaced by one that has had its call
+		f(s.fd)
 	}
 }
 

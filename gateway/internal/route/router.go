@@ -12,6 +12,7 @@ package route
 
 import (
 	"log/slog"
+	"maps"
 	"sync/atomic"
 	"time"
 
@@ -162,10 +163,7 @@ func (r *Router) publishStats() {
 		Published:   r.hub.Published,
 		Delivered:   r.hub.Delivered,
 	}
-	s.Errors = make(map[protocol.Code]uint64, len(r.counts.Errors))
-	for code, n := range r.counts.Errors {
-		s.Errors[code] = n
-	}
+	s.Errors = maps.Clone(r.counts.Errors)
 	for why := range s.Ended {
 		s.Ended[why] = r.conns.Ended(loop.Reason(why))
 	}

@@ -55,7 +55,7 @@ func New(cfg Config) (*Client, error) {
 	opts.MaxRetries = -1
 	opts.DialerRetries = 1
 	opts.PipelinePoolSize = -1
-	opts.DisableIndentity = true
+	opts.DisableIdentity = true
 	opts.ContextTimeoutEnabled = true
 	opts.PoolSize = cmpOr(cfg.Conns, 4)
 	opts.ReadTimeout = cmpOr(cfg.Timeout, 3*time.Second)

@@ -7,11 +7,11 @@ import (
 	"github.com/millracehq/millrace/gateway/stream"
 )
 
-// Entry and Entries are the contract's; here for brevity.
-type (
-	Entry   = stream.Entry
-	Entries = stream.Entries
-)
+// Entry is the contract's.
+type Entry = stream.Entry
+
+// Entries is the contract's.
+type Entries = stream.Entries
 
 var errReply = errors.New("redis answered in an unexpected shape")
 
