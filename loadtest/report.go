@@ -243,30 +243,3 @@ func (rep *Report) WriteLedger(w io.Writer) error {
 		Missing   []swarm.Missing `json:"missing"`
 	}{fmt.Sprintf("%x", rep.account.Run), rep.account.Published, rep.account.Published - rep.account.Unacked, missing})
 }
-
-// WriteExport writes the summary in the format of k6's --summary-export. As there, true beside a threshold means that it was crossed.
-func (rep *Report) WriteExport(w io.Writer) error {
-	metrics := make(map[string]map[string]any, len(rep.Metrics))
-	for name, m := range rep.Metrics {
-		out := make(map[string]any, len(m.Values)+1)
-		for k, v := range m.Values {
-			out[k] = v
-		}
-		metrics[name] = out
-	}
-	for _, t := range rep.Thresholds {
-		m := metrics[t.Metric]
-		if m == nil {
-			m = map[string]any{t.Method: t.Value}
-			metrics[t.Metric] = m
-		}
-		crossed, _ := m["thresholds"].(map[string]bool)
-		if crossed == nil {
-			crossed = make(map[string]bool)
-			m["thresholds"] = crossed
-		}
-		crossed[t.Threshold] = !t.OK
-	}
-	root := map[string]any{"name": "", "path": "", "groups": map[string]any{}, "checks": map[string]any{}}
-	return writeJSON(w, map[string]any{"metrics": metrics, "root_group": root})
-}

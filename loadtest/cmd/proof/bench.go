@@ -6,11 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/millracehq/millrace/loadtest"
@@ -46,7 +46,7 @@ type traffic struct {
 	Others     float64            `json:"others_cpu_share"`    // of the machine, used by other programs meanwhile
 	Generator  loadtest.Generator `json:"generator"`
 	Exit       int                `json:"loadtest_exit_code"`
-	Summary    string             `json:"-"`
+	Failures   []string           `json:"failures,omitempty"` // what the harness found
 }
 
 func (b bench) traffic(ctx context.Context, path string) (*traffic, error) {
@@ -83,7 +83,7 @@ func (b bench) traffic(ctx context.Context, path string) (*traffic, error) {
 	t := &traffic{
 		Path: path, Deliveries: count("msgs_received"), Expected: count("msgs_expected"), Lost: count("msgs_lost"), Duplicate: count("msgs_duplicate"),
 		Reordered: count("msgs_reordered"), Latency: r.report.Metrics["msg_latency"].Values, Last: r.report.Metrics["msg_last_subscriber"].Values,
-		CPU: make(map[string]float64), Generator: r.report.Generator, Exit: r.exit, Summary: r.summary,
+		CPU: make(map[string]float64), Generator: r.report.Generator, Exit: r.exit, Failures: r.failures(),
 	}
 	own := time.Duration(r.report.Generator.CPU * r.report.Seconds * 1e9)
 	for _, d := range used {
@@ -108,8 +108,9 @@ type idle struct {
 	ResidentFewKB   int64   `json:"rss_anon_at_100_kb"`
 	ResidentKB      int64   `json:"rss_anon_kb"`
 	HarnessResident int     `json:"harness_resident_bytes"`
-	Exit            int     `json:"loadtest_exit_code"`
-	Summary         string  `json:"-"`
+
+	Exit     int      `json:"loadtest_exit_code"`
+	Failures []string `json:"failures,omitempty"` // what the harness found
 }
 
 // few is how many connections the idle measurement begins with: what they make the gateway set up once is not the cost of one more.
@@ -140,15 +141,32 @@ func (b bench) idle(ctx context.Context) (*idle, error) {
 	return &idle{
 		Connections: b.size.Connections, BytesPerConn: float64(memory[1]-memory[0]) / float64(b.size.Connections-few),
 		GoroutinesFew: goroutines[0], Goroutines: goroutines[1], ResidentFewKB: memory[0] >> 10, ResidentKB: memory[1] >> 10,
-		HarnessResident: last.report.Generator.Resident, Exit: last.exit, Summary: last.summary,
+		HarnessResident: last.report.Generator.Resident, Exit: last.exit, Failures: last.failures(),
 	}, nil
 }
 
 // result is what one run of the harness came to.
 type result struct {
-	exit    int
-	summary string
-	report  loadtest.Report
+	exit   int
+	report loadtest.Report
+}
+
+// failures lists what the harness found, a line each.
+func (r *result) failures() (list []string) {
+	for _, t := range r.report.Thresholds {
+		if !t.OK {
+			list = append(list, fmt.Sprintf("%s %s: %s=%.4g %s", t.Metric, t.Threshold, t.Method, t.Value, t.Why))
+		}
+	}
+	for _, c := range r.report.Evidence {
+		if !c.OK {
+			list = append(list, c.Text)
+		}
+	}
+	if g := r.report.Generator; g.Verdict == loadtest.VerdictInvalid {
+		list = append(list, "the harness was the limit: "+strings.Join(g.Reasons, "; "))
+	}
+	return list
 }
 
 // harness runs a scenario and calls onPhase as each phase begins. A run that failed is a result, not an error.
@@ -166,12 +184,7 @@ func (b bench) harness(ctx context.Context, scenario, url string, connections in
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 30 * time.Second
 	cmd.ExtraFiles = []*os.File{w}
-	cmd.Stderr = b.options.verbose
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		w.Close()
-		return nil, err
-	}
+	cmd.Stdout, cmd.Stderr = b.options.verbose, b.options.verbose
 	err = cmd.Start()
 	w.Close()
 	if err != nil {
@@ -179,12 +192,11 @@ func (b bench) harness(ctx context.Context, scenario, url string, connections in
 	}
 	followed := make(chan error, 1)
 	go func() { followed <- follow(marks, onPhase) }()
-	summary, readErr := io.ReadAll(out)
 	waitErr := cmd.Wait()
-	if err := errors.Join(<-followed, readErr, ctx.Err()); err != nil {
+	if err := errors.Join(<-followed, ctx.Err()); err != nil {
 		return nil, err
 	}
-	r := &result{exit: cmd.ProcessState.ExitCode(), summary: string(summary)}
+	r := &result{exit: cmd.ProcessState.ExitCode()}
 	text, err := os.ReadFile(file)
 	if err == nil {
 		err = json.Unmarshal(text, &r.report)

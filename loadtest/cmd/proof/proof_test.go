@@ -118,13 +118,12 @@ func TestJudge(t *testing.T) {
 		"lost":            {func(r *report) { r.Traffic[0].Lost = 1 }, "1 lost"},
 		"duplicate":       {func(r *report) { r.Traffic[0].Duplicate = 1 }, "1 duplicated"},
 		"reordered":       {func(r *report) { r.Traffic[0].Reordered = 1 }, "1 reordered"},
-		"harness failed":  {func(r *report) { r.Traffic[0].Exit = loadtest.ExitFailed }, "the harness says no"},
-		"harness invalid": {func(r *report) { r.Traffic[0].Exit = loadtest.ExitInvalid }, "the harness was the limit"},
+		"harness failed":  {func(r *report) { r.Traffic[0].Exit = loadtest.ExitFailed }, "backend: the harness ended with 99"},
 		"memory":          {func(r *report) { r.Idle.BytesPerConn = 501 }, "501 bytes per connection"},
 		"quick memory":    {func(r *report) { r.Quick, r.Idle.BytesPerConn = true, 501 }, ""},
 		"goroutines":      {func(r *report) { r.Idle.Goroutines, r.Idle.GoroutinesFew = 41, 41 }, "41 goroutines, target"},
 		"more goroutines": {func(r *report) { r.Idle.GoroutinesFew = 39 }, "and 39 at 100"},
-		"idle failed":     {func(r *report) { r.Idle.Exit = loadtest.ExitFailed }, "the harness says no"},
+		"idle failed":     {func(r *report) { r.Idle.Exit = loadtest.ExitFailed }, "idle: the harness ended with 99"},
 	} {
 		rep := good()
 		tc.spoil(rep)

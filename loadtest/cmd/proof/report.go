@@ -52,22 +52,24 @@ func (rep *report) judge() {
 		}
 	}
 	for _, t := range rep.Traffic {
-		switch t.Exit {
-		case loadtest.ExitOK:
-		case loadtest.ExitInvalid:
-			miss(false, "%s: the harness was the limit: %s", t.Path, strings.Join(t.Generator.Reasons, "; "))
-		default:
-			miss(false, "%s: the harness says no (exit %d):\n%s", t.Path, t.Exit, t.Summary)
-		}
+		miss(t.Exit == loadtest.ExitOK, "%s: the harness ended with %d; other programs used %.0f %% of this machine%s", t.Path, t.Exit, t.Others*100, lines(t.Failures))
 		miss(t.Latency["p(99)"] < rep.Size.P99, "%s: p(99) %.1f ms, target below %.0f ms", t.Path, t.Latency["p(99)"], rep.Size.P99)
 		miss(t.Lost+t.Duplicate+t.Reordered == 0, "%s: %d lost, %d duplicated, %d reordered, target 0", t.Path, t.Lost, t.Duplicate, t.Reordered)
 	}
 	if i := rep.Idle; i != nil {
-		miss(i.Exit == loadtest.ExitOK, "idle: the harness says no (exit %d):\n%s", i.Exit, i.Summary)
+		miss(i.Exit == loadtest.ExitOK, "idle: the harness ended with %d%s", i.Exit, lines(i.Failures))
 		miss(rep.Quick || i.BytesPerConn <= maxBytesPerConn, "idle: %.0f bytes per connection, target at most %d", i.BytesPerConn, maxBytesPerConn)
 		miss(i.Goroutines <= maxGoroutines, "idle: %d goroutines, target at most %d", i.Goroutines, maxGoroutines)
 		miss(i.Goroutines <= i.GoroutinesFew, "idle: %d goroutines, and %d at %d connections: target no more", i.Goroutines, i.GoroutinesFew, few)
 	}
+}
+
+// lines puts each of a list on a line of its own.
+func lines(list []string) string {
+	if len(list) == 0 {
+		return ""
+	}
+	return "\n    " + strings.Join(list, "\n    ")
 }
 
 // write writes the report for people.

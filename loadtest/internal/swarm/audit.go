@@ -50,7 +50,7 @@ func (s *Swarm) audit() {
 	m := s.metrics
 	m.Expected.Set(s.expected())
 	m.Delivery.Set(m.Expected.Count()-m.Lost.Count()-m.Announced.Count(), m.Expected.Count())
-	m.RequestsFailed.Set(m.RequestsSent.Count() - m.RequestsAnswered.Count())
+	m.RequestsFailed.Set(m.RequestsDue.Count() - m.RequestsAnswered.Count())
 }
 
 // miss enters one publication that one subscription never had.

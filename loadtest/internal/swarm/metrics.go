@@ -14,7 +14,7 @@ type Metrics struct {
 	Reordered, Announced, Unsure                    metric.Counter
 	Misrouted, Damaged, Foreign                     metric.Counter
 	Published, Acked, Unacked, Failed, Resent       metric.Counter
-	RequestsSent, RequestsAnswered, RequestsFailed  metric.Counter
+	RequestsDue, RequestsAnswered, RequestsFailed   metric.Counter
 	Gaps, BytesSent, BytesReceived                  metric.Counter
 	Errs, Closed, ConnectFailed                     *metric.Tagged
 	Connections                                     metric.Gauge
@@ -68,7 +68,7 @@ func (m *Metrics) Set() metric.Set {
 		{Name: "pubs_resent", Group: GroupPublish, Metric: &m.Resent, Help: "repetitions after an error or a new connection; whole run"},
 
 		{Name: "req_latency", Group: GroupRequest, Metric: m.Request, Help: "from when a request was due to its res"},
-		{Name: "reqs_sent", Group: GroupRequest, Metric: &m.RequestsSent, Help: "requests sent"},
+		{Name: "reqs_due", Group: GroupRequest, Metric: &m.RequestsDue, Help: "requests that were due"},
 		{Name: "reqs_answered", Group: GroupRequest, Metric: &m.RequestsAnswered, Help: "requests answered by res"},
 		{Name: "reqs_failed", Group: GroupRequest, Metric: &m.RequestsFailed, Late: true, Help: "requests answered by err, or not at all"},
 

@@ -1,7 +1,6 @@
 package swarm
 
 import (
-	"math"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -38,11 +37,10 @@ type Mark struct {
 }
 
 const (
-	connectGrace   = 30 * time.Second // after the last first dial is due
-	closeGrace     = 3 * time.Second
-	closesPerTurn  = 256
-	hopeless       = 100 // connects that failed, none having succeeded: nobody is there
-	phaseUnlimited = math.MaxInt64
+	connectGrace  = 30 * time.Second // after the last first dial is due
+	closeGrace    = 3 * time.Second
+	closesPerTurn = 256
+	hopeless      = 100 // connects that failed, none having succeeded: nobody is there
 )
 
 func (s *Swarm) begin() {
@@ -96,13 +94,12 @@ func (s *Swarm) step(now int64) (more bool) {
 	case PhaseDrain:
 		arrived := s.pending.open == 0 && s.outstanding == 0 && len(s.unacked) == 0
 		if arrived || now >= s.until {
-			s.audit()
-			s.enter(PhaseClose, now+int64(closeGrace))
+			s.conclude()
 		}
 	case PhaseClose:
 		more = s.closeSome()
 		if !more && s.leaving == 0 || now >= s.until {
-			s.enter(PhaseDone, phaseUnlimited)
+			s.enter(PhaseDone, 0)
 			close(s.marks)
 			close(s.done)
 		}
@@ -121,9 +118,7 @@ func (s *Swarm) rollCall() {
 	}
 	s.readyAtRoll = s.ready
 	if s.ready == 0 {
-		s.plan.total = 0
-		s.audit()
-		s.enter(PhaseClose, s.loop.Clock()+int64(closeGrace))
+		s.conclude()
 		return
 	}
 	s.enter(PhaseSettle, s.loop.Clock()+int64(s.cfg.Settle))
@@ -155,7 +150,6 @@ func (s *Swarm) load(now int64) (more bool) {
 }
 
 func (s *Swarm) endLoad() {
-	s.plan.total = min(s.plan.total, s.next)
 	s.readyAtEnd = s.ready
 	stats := s.loop.Stats()
 	if s.phase == PhaseSteady {
@@ -170,12 +164,16 @@ func (s *Swarm) endLoad() {
 func (s *Swarm) cutShort() {
 	switch {
 	case s.phase < PhaseWarmup:
-		s.plan.total = 0
-		s.audit()
-		s.enter(PhaseClose, s.loop.Clock()+int64(closeGrace))
+		s.conclude()
 	case s.phase < PhaseDrain:
 		s.endLoad()
 	}
+}
+
+// conclude makes up the accounts and begins to close.
+func (s *Swarm) conclude() {
+	s.audit()
+	s.enter(PhaseClose, s.loop.Clock()+int64(closeGrace))
 }
 
 // sleep asks for a turn when the next thing is due.

@@ -102,13 +102,12 @@ func (s *Swarm) requestDue(now int64) (more bool) {
 		}
 		i := int32(s.nextReq % int64(len(s.clients)))
 		s.nextReq++
-		s.metrics.RequestsSent.Add(1)
-		place, ok := s.pending.add(command{due: due, client: i, kind: commandRequest})
-		if !ok {
-			continue // not answered, which is what reqs_failed counts
+		s.metrics.RequestsDue.Add(1)
+		if s.clients[i].state != clientReady {
+			continue // never answered, which is what reqs_failed counts
 		}
-		s.clients[i].unanswered++
-		if s.clients[i].state == clientReady {
+		if place, ok := s.pending.add(command{due: due, client: i, kind: commandRequest}); ok {
+			s.clients[i].unanswered++
 			s.send(i, append(append(s.head("req ", place, s.cfg.RequestChannel), '\n'), s.padding...))
 		}
 	}

@@ -14,6 +14,7 @@ import (
 type Swarm struct {
 	// Immutable after New.
 	cfg     Config
+	plan    plan
 	run     uint32 // in every stamp: tells this run's publications from others'
 	loop    *loop.Loop
 	padding []byte // of a whole body; the stamp covers its beginning
@@ -22,7 +23,6 @@ type Swarm struct {
 
 	// Owned by the loop: the run.
 	metrics   *Metrics
-	plan      plan // its total shrinks when the run is cut short
 	phase     Phase
 	until     int64 // ns: when the phase ends by itself
 	starts    [PhaseDone + 1]int64
