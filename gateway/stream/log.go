@@ -1,5 +1,10 @@
 package stream
 
+import "errors"
+
+// ErrDown is wrapped by errors that say that the store cannot be reached or takes nothing, rather than that it refused one entry.
+var ErrDown = errors.New("the streams are down")
+
 // Entry is one stream entry as the store keeps it: its ID and its fields and values in their order, one after the other.
 type Entry struct {
 	ID     ID

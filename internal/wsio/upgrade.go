@@ -16,9 +16,7 @@ const MaxHead = 8 << 10
 // Request is what a client asked for in its handshake. The strings are copies.
 type Request struct {
 	URI           string
-	Origin        string
 	Authorization string
-	ForwardedFor  string
 	Protocols     []string // offered subprotocols, in order
 }
 
@@ -107,13 +105,8 @@ func (u *Upgrader) prepare() {
 			return nil
 		},
 		OnHeader: func(key, value []byte) error {
-			switch string(key) {
-			case "Authorization":
+			if string(key) == "Authorization" {
 				u.req.Authorization = string(value)
-			case "Origin":
-				u.req.Origin = string(value)
-			case "X-Forwarded-For":
-				u.req.ForwardedFor = string(value)
 			}
 			return nil
 		},

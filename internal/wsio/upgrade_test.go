@@ -9,7 +9,7 @@ import (
 )
 
 const goodHead = "GET /ws?token=abc HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n" +
-	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: http://a\r\n" +
+	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer a\r\n" +
 	"Sec-WebSocket-Protocol: bearer.t, millrace.v1\r\nSec-WebSocket-Protocol: other\r\n\r\n"
 
 func newTestUpgrader(decide func(*Request) (string, error)) *Upgrader {
@@ -46,7 +46,7 @@ func TestUpgrade(t *testing.T) {
 		if p := res.Header.Get("Sec-WebSocket-Protocol"); p != "millrace.v1" {
 			t.Fatalf("protocol %q", p)
 		}
-		if got.URI != "/ws?token=abc" || got.Origin != "http://a" || strings.Join(got.Protocols, "|") != "bearer.t|millrace.v1|other" {
+		if got.URI != "/ws?token=abc" || got.Authorization != "Bearer a" || strings.Join(got.Protocols, "|") != "bearer.t|millrace.v1|other" {
 			t.Fatalf("%+v", got)
 		}
 	}
@@ -76,11 +76,11 @@ func TestUpgradeRefuses(t *testing.T) {
 	f("garbage", 400, "GET /ws?token=abc HTTP/1.1", "garbage")
 	f("no host", 400, "Host: x\r\n", "")
 	f("two hosts", 400, "Host: x\r\n", "Host: x\r\nhost: y\r\n")
-	f("two keys", 400, "Origin:", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin:")
+	f("two keys", 400, "Authorization:", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization:")
 	f("short key", 400, "dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25j")
 	f("key that is no base64", 400, "dGhlIHNhbXBsZSBub25jZQ==", "!!!!!!!!!!!!!!!!!!!!!!!!")
-	f("body", 400, "Origin:", "Content-Length: 3\r\nOrigin:")
-	f("chunked", 400, "Origin:", "Transfer-Encoding: chunked\r\nOrigin:")
+	f("body", 400, "Authorization:", "Content-Length: 3\r\nAuthorization:")
+	f("chunked", 400, "Authorization:", "Transfer-Encoding: chunked\r\nAuthorization:")
 	f("bare LF", 400, "Host: x\r\n", "Host: x\n")
 	f("folded line", 400, "Host: x\r\n", "Host: x\r\n y\r\n")
 }

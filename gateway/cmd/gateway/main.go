@@ -47,6 +47,9 @@ func run(args, env []string, stdout, stderr io.Writer) int {
 		log.Error("cannot start", "err", err)
 		return 1
 	}
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), g.Loops()+2))
+	}
 	if err := g.Run(ctx); err != nil && ctx.Err() == nil {
 		log.Error("cannot run", "err", err)
 		return 1

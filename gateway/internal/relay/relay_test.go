@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -31,7 +30,7 @@ func newFakeStreams() *fakeStreams {
 	return f
 }
 
-var errDown = errors.New("down")
+var errDown = fmt.Errorf("%w: test", stream.ErrDown)
 
 func (f *fakeStreams) set(down bool) {
 	f.mu.Lock()

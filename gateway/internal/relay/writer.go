@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"time"
 
@@ -65,13 +66,15 @@ func (r *Relay) writeSome(text string, records []record) {
 	r.counts.batches.Add(1)
 	acks := make([][]Ack, len(r.loops))
 	stored := 0
-	var failure error
+	var failure error // the worst: one that concerns all
 	for i := range records {
 		rec := &records[i]
 		if errs[i] == nil {
 			stored++
 		} else {
-			failure = errs[i]
+			if failure == nil || errors.Is(errs[i], stream.ErrDown) {
+				failure = errs[i]
+			}
 		}
 		// A failure is told even where no answer was wanted.
 		if errs[i] != nil || rec.flags&flagAnswer != 0 {
@@ -80,7 +83,10 @@ func (r *Relay) writeSome(text string, records []record) {
 	}
 	r.counts.appended.Add(uint64(stored))
 	r.counts.failed.Add(uint64(len(records) - stored))
-	if failure != nil {
+	if failure != nil && !errors.Is(failure, stream.ErrDown) {
+		r.cfg.Logger.Warn("Redis refused an entry", "err", failure)
+	}
+	if errors.Is(failure, stream.ErrDown) {
 		r.down(&r.writerDown, "write to the streams", failure)
 	}
 	for i, list := range acks {

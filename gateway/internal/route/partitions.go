@@ -49,13 +49,14 @@ func (r *Router) sub(c loop.Conn, cmd *protocol.Command) {
 		r.err(c, cmd.Ref, protocol.CodeNotFound, noPresence)
 	case r.hub.Subscribed(c.FD, cmd.Channel) || p.waits(c, cmd.Channel) >= 0:
 		r.err(c, cmd.Ref, protocol.CodeConflict, "already subscribed")
-	case r.hub.Count(c.FD) >= r.cfg.MaxSubscriptions:
+	case r.hub.Count(c.FD)+int(r.members.At(c.FD).waiting) >= r.cfg.MaxSubscriptions:
 		r.err(c, cmd.Ref, protocol.CodeForbidden, "too many subscriptions on this connection")
 	case p.state == partitionLive:
 		r.subscribe(c, n, cmd.Ref, cmd.Answer, cmd.Channel, cmd.Position)
 	case !r.relay.Up():
 		r.err(c, cmd.Ref, protocol.CodeUnavailable, streamsDown)
 	default:
+		r.members.At(c.FD).waiting++
 		p.waiting = append(p.waiting, waiting{c, cmd.Ref, cmd.Answer, bytes.Clone(cmd.Channel), bytes.Clone(cmd.Position)})
 		if p.state == partitionOff {
 			p.state = partitionAsked
@@ -84,6 +85,7 @@ func (r *Router) unsub(c loop.Conn, cmd *protocol.Command) {
 	case i >= 0:
 		r.err(c, p.waiting[i].ref, protocol.CodeConflict, "unsubscribed before it was answered")
 		p.waiting = append(p.waiting[:i], p.waiting[i+1:]...)
+		r.members.At(c.FD).waiting--
 		r.ok(c, cmd, nil)
 	case r.hub.Unsubscribe(c.FD, cmd.Channel):
 		r.ok(c, cmd, nil)
@@ -109,7 +111,7 @@ func (r *Router) Live(n int, cursor stream.ID, err error) {
 	if err != nil {
 		p.state = partitionOff
 		for _, w := range list {
-			if r.conns.Alive(w.conn) {
+			if r.stillWaits(w.conn) {
 				r.err(w.conn, w.ref, protocol.CodeUnavailable, streamsDown)
 			}
 		}
@@ -120,10 +122,19 @@ func (r *Router) Live(n int, cursor stream.ID, err error) {
 	r.hub.SetPosition(n, cursor)
 	p.state = partitionLive
 	for _, w := range list {
-		if r.conns.Alive(w.conn) {
+		if r.stillWaits(w.conn) {
 			r.subscribe(w.conn, n, w.ref, w.answer, w.channel, w.position)
 		}
 	}
+}
+
+// stillWaits reports whether a connection is there to hear the answer to a sub that has waited.
+func (r *Router) stillWaits(c loop.Conn) bool {
+	if !r.conns.Alive(c) {
+		return false
+	}
+	r.members.At(c.FD).waiting--
+	return true
 }
 
 // leavePartitions stops the reading of partitions that nobody here has wanted for a while.

@@ -93,7 +93,8 @@ type Router struct {
 // member is what a Router keeps of a connection.
 type member struct {
 	id       *auth.Identity
-	requests int32
+	requests int32 // unanswered
+	waiting  int32 // subs that wait for their partition
 }
 
 // Counts are numbers since the start.

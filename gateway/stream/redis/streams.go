@@ -3,6 +3,8 @@ package redis
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -11,7 +13,7 @@ import (
 )
 
 // Append writes entries (XADD) in one round trip and says of each whether it is stored. When the connection breaks on the way,
-// an entry may have been stored although its error is set.
+// an entry may have been stored although its error is set. Errors that do not concern one entry alone wrap stream.ErrDown.
 func (c *Client) Append(ctx context.Context, adds []stream.Add) []error {
 	pipe := c.rdb.Pipeline()
 	for i := range adds {
@@ -27,12 +29,29 @@ func (c *Client) Append(ctx context.Context, adds []stream.Add) []error {
 	errs := make([]error, len(adds))
 	for i := range errs {
 		if i < len(cmds) {
-			errs[i] = cmds[i].Err()
+			errs[i] = classify(cmds[i].Err())
 		} else {
-			errs[i] = err
+			errs[i] = classify(err)
 		}
 	}
 	return errs
+}
+
+// classify tells what Redis says of one command from what concerns them all: a broken connection, or a server that takes
+// no writes now.
+func classify(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, reply := errors.AsType[goredis.Error](err); reply {
+		code, _, _ := strings.Cut(err.Error(), " ")
+		switch code {
+		case "LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH", "NOPERM", "OOM", "MISCONF", "NOREPLICAS":
+		default:
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %w", stream.ErrDown, err)
 }
 
 // Read waits up to block for entries behind the cursors (one XREAD), at most count from each stream. Nothing new is
