@@ -58,6 +58,7 @@ func (g *Gateway) registerMetrics() {
 	g.ofRelay("millrace_stream_entries_bad_total", func(s relay.Stats) float64 { return float64(s.Bad) })
 	g.ofRelay("millrace_stream_reads_total", func(s relay.Stats) float64 { return float64(s.Reads) })
 	g.ofRelay("millrace_stream_outages_total", func(s relay.Stats) float64 { return float64(s.Outages) })
+	g.ofRelay("millrace_stream_trimmed_total", func(s relay.Stats) float64 { return float64(s.Trimmed) })
 	g.ofRelay("millrace_ring_entries", func(s relay.Stats) float64 { return float64(s.Ring) })
 	g.ofRelay("millrace_ring_bytes", func(s relay.Stats) float64 { return float64(s.RingBytes) })
 	g.gauge("millrace_ready", func() float64 {

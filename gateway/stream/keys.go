@@ -16,6 +16,9 @@ func (k Keys) prefix() string {
 // Meta is the hash that fixes version and partition count.
 func (k Keys) Meta() string { return k.prefix() + ":meta" }
 
+// Trim is held by the node that trims the `in` streams.
+func (k Keys) Trim() string { return k.prefix() + ":trim" }
+
 // In is the stream of partition p from gateway to backend.
 func (k Keys) In(p int) string { return k.partition(p) + ":in" }
 

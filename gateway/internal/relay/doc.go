@@ -7,6 +7,7 @@
 //	loops ◀── Live ─────────────┤
 //	loops ◀── Deliver, Answer ──┴─ reader ◀──XREAD── `out` of the partitions in use, and this node's stream
 //	                               one goroutine
+//	keeper: keeps the node's stream from expiring, trims `in` behind the slowest group; one goroutine, every 10 s
 //
 // Owners: the ring and the wants are guarded by a lock each, held for a copy; cursors belong to the reader. The ring
 // is bounded by bytes and entries; when it is full loops stop reading who publishes (Room), and nothing that was taken
@@ -33,6 +34,7 @@ type Streams interface {
 	Read(ctx context.Context, cursors []stream.Cursor, count int, block time.Duration) ([]stream.Entries, error)
 	Tails(ctx context.Context, keys []string) ([]stream.ID, error)
 	KeepNode(ctx context.Context, key string, read stream.ID, ttl time.Duration) error
+	TrimIn(ctx context.Context, node string, ttl time.Duration) (removed int64, err error)
 	Delete(ctx context.Context, keys ...string) error
 	Ping(ctx context.Context) error
 }

@@ -92,6 +92,9 @@ func (r *Relay) prepareRead(ctx context.Context) error {
 		if err := r.streams.Connect(ctx, 0); err != nil {
 			return err
 		}
+		if err := r.openNode(ctx); err != nil {
+			return err
+		}
 	}
 	rd.letGo()
 	wants := r.takeWants()

@@ -32,7 +32,7 @@ type Relay struct {
 }
 
 type counts struct {
-	appended, failed, batches, entries, bad, reads, outages atomic.Uint64
+	appended, failed, batches, entries, bad, reads, outages, trimmed atomic.Uint64
 }
 
 // Stats are numbers since the start, and what waits now.
@@ -44,6 +44,7 @@ type Stats struct {
 	Bad       uint64 // entries that could not be read
 	Reads     uint64 // round trips of the reader
 	Outages   uint64 // times that Redis was lost
+	Trimmed   uint64 // entries taken from `in` streams, all groups having acknowledged them
 	Ring      int    // commands that wait
 	RingBytes int
 }
@@ -84,9 +85,10 @@ func (r *Relay) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	stopReader, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	wg.Go(func() { r.runReader(stopReader) })
+	wg.Go(func() { r.runKeeper(stopReader) })
 	r.runWriter(ctx)
 	cancel()
-	r.wake(context.Background())
+	_ = r.wake(context.Background())
 	wg.Wait()
 	deadline, done := context.WithTimeout(context.Background(), time.Second)
 	defer done()
@@ -129,7 +131,7 @@ func (r *Relay) Stats() Stats {
 	c := &r.counts
 	return Stats{
 		Appended: c.appended.Load(), Failed: c.failed.Load(), Batches: c.batches.Load(), Entries: c.entries.Load(),
-		Bad: c.bad.Load(), Reads: c.reads.Load(), Outages: c.outages.Load(),
+		Bad: c.bad.Load(), Reads: c.reads.Load(), Outages: c.outages.Load(), Trimmed: c.trimmed.Load(),
 		Ring: int(r.ring.count.Load()), RingBytes: int(r.ring.size.Load()),
 	}
 }
@@ -155,16 +157,12 @@ func (r *Relay) up(side *atomic.Pointer[string], what string) {
 }
 
 // wake makes the reader's XREAD return, by an entry of the gateway's own in the node's stream.
-func (r *Relay) wake(ctx context.Context) {
-	_ = r.streams.Append(ctx, []stream.Add{r.wakeEntry()})
+func (r *Relay) wake(ctx context.Context) error {
+	return r.streams.Append(ctx, []stream.Add{{Key: r.nodeKey, Values: []any{"kind", kindWake, "conn", "-"}}})[0]
 }
 
 // kindWake is not part of the contract: it never leaves the node that writes it.
 const kindWake = "wake"
-
-func (r *Relay) wakeEntry() stream.Add {
-	return stream.Add{Key: r.nodeKey, Values: []any{"kind", kindWake, "conn", "-"}}
-}
 
 // pause waits, but not longer than ctx.
 func pause(ctx context.Context, d time.Duration) {

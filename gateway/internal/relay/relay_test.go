@@ -53,6 +53,9 @@ func (f *fakeStreams) Ping(context.Context) error                   { return f.c
 func (f *fakeStreams) KeepNode(context.Context, string, stream.ID, time.Duration) error {
 	return f.check()
 }
+func (f *fakeStreams) TrimIn(context.Context, string, time.Duration) (int64, error) {
+	return 0, f.check()
+}
 func (f *fakeStreams) Delete(context.Context, ...string) error { return f.check() }
 
 func (f *fakeStreams) Append(_ context.Context, adds []stream.Add) []error {
@@ -310,13 +313,12 @@ func TestUnuse(t *testing.T) {
 		return ok
 	})
 	r.Unuse(0, 1)
-	r.wake(t.Context())
+	_ = r.wake(t.Context())
 	eventually(t, "loop 0 gets nothing more", func() bool {
-		before, after := 0, 0
+		before, after, n := 0, 0, 0
 		fakes[0].with(func() { before = len(fakes[0].got) })
-		add("x")
-		n := 0
 		fakes[1].with(func() { n = len(fakes[1].got) })
+		add("x")
 		eventually(t, "loop 1 goes on", func() (ok bool) { fakes[1].with(func() { ok = len(fakes[1].got) > n }); return ok })
 		fakes[0].with(func() { after = len(fakes[0].got) })
 		return before == after

@@ -12,20 +12,14 @@ import (
 const (
 	writeBatch = 256 // commands of one round trip
 	retryAfter = 200 * time.Millisecond
-	nodeTTL    = 60 * time.Second
-	nodeKeep   = 10 * time.Second
 )
 
 // runWriter writes what the loops append, until ctx is done and nothing is left.
 func (r *Relay) runWriter(ctx context.Context) {
 	spare := new(batch)
-	keep := time.NewTicker(nodeKeep)
-	defer keep.Stop()
 	for {
 		select {
 		case <-r.ring.wake:
-		case <-keep.C:
-			r.keepNode()
 		case <-ctx.Done():
 			spare = r.write(spare)
 			r.write(spare) // what came while the last one was written
@@ -43,7 +37,7 @@ func (r *Relay) runWriter(ctx context.Context) {
 func (r *Relay) write(spare *batch) *batch {
 	b := r.ring.swap(spare)
 	if r.wants.wake.Swap(false) {
-		r.wake(context.Background())
+		_ = r.wake(context.Background()) // if it fails, so does the read that it is to end
 	}
 	text := string(b.text) // one copy, of which all values are parts
 	for at := 0; at < len(b.records); at += writeBatch {
@@ -125,12 +119,4 @@ func (r *Relay) probe() {
 		return
 	}
 	r.up(&r.writerDown, "write to the streams")
-	r.keepNode()
-}
-
-func (r *Relay) keepNode() {
-	if err := r.streams.KeepNode(context.Background(), r.nodeKey, r.read.nodeCursor(), nodeTTL); err != nil {
-		r.down(&r.writerDown, "write to the streams", err)
-		r.ring.poke()
-	}
 }

@@ -96,19 +96,3 @@ func (c *Client) Tails(ctx context.Context, keys []string) ([]stream.ID, error) 
 	}
 	return ids, nil
 }
-
-// KeepNode keeps the stream of a node for another ttl, without what was read (XTRIM MINID, EXPIRE): a node that dies
-// leaves nothing behind for long.
-func (c *Client) KeepNode(ctx context.Context, key string, read stream.ID, ttl time.Duration) error {
-	_, err := c.rdb.Pipelined(ctx, func(p goredis.Pipeliner) error {
-		p.XTrimMinID(ctx, key, read.String())
-		p.Expire(ctx, key, ttl)
-		return nil
-	})
-	return err
-}
-
-// Delete removes keys.
-func (c *Client) Delete(ctx context.Context, keys ...string) error {
-	return c.rdb.Del(ctx, keys...).Err()
-}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/millracehq/millrace/gateway/stream"
 	"github.com/millracehq/millrace/gateway/stream/redis"
@@ -136,6 +137,56 @@ func TestMaxLenAndKeepNode(t *testing.T) {
 		if err := c.Delete(ctx, "out"); err != nil {
 			t.Fatal(err)
 		}
+	})
+}
+
+// What a group has not acknowledged is never trimmed; what all have is; and one node at a time does it.
+func TestTrimIn(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		c, ctx := newTestClient(t, redis.Config{URL: url, Partitions: 2}), t.Context()
+		opt, err := goredis.ParseURL(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw := goredis.NewClient(opt)
+		defer func() { _ = raw.Close() }()
+		key, unread := c.Keys().In(0), c.Keys().In(1)
+		for range 10 {
+			c.Append(ctx, []stream.Add{{Key: key, Values: []any{"k", "v"}}, {Key: unread, Values: []any{"k", "v"}}})
+		}
+		read := func(group string, ack int) {
+			raw.XGroupCreate(ctx, key, group, "0")
+			got, err := raw.XReadGroup(ctx, &goredis.XReadGroupArgs{Group: group, Consumer: "c", Streams: []string{key, ">"}, Count: 8, Block: -1}).Result()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range got[0].Messages[:ack] {
+				raw.XAck(ctx, key, group, m.ID)
+			}
+		}
+		wantLeft := func(want int64) {
+			t.Helper()
+			raw.Del(ctx, c.Keys().Trim())
+			if _, err := c.TrimIn(ctx, "n", time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			if n := raw.XLen(ctx, key).Val(); n != want {
+				t.Fatalf("%d entries left, want %d", n, want)
+			}
+			if n := raw.XLen(ctx, unread).Val(); n != 10 {
+				t.Fatalf("%d entries left in the stream that nobody reads", n)
+			}
+			if n, err := c.TrimIn(ctx, "other", time.Minute); n != 0 || err != nil {
+				t.Fatalf("a second node trims: %d, %v", n, err)
+			}
+		}
+		wantLeft(10)
+		read("fast", 8) // of 10
+		wantLeft(2)
+		raw.XGroupCreate(ctx, key, "slow", "0") // too late for what has gone
+		wantLeft(2)
+		read("slow", 0)
+		wantLeft(2)
 	})
 }
 
