@@ -53,6 +53,7 @@ func (f *fakeStreams) Ping(context.Context) error                   { return f.c
 func (f *fakeStreams) KeepNode(context.Context, string, stream.ID, time.Duration) error {
 	return f.check()
 }
+
 func (f *fakeStreams) TrimIn(context.Context, string, time.Duration) (int64, error) {
 	return 0, f.check()
 }

@@ -63,12 +63,11 @@ func (r *Relay) writeSome(text string, records []record) {
 	var failure error // the worst: one that concerns all
 	for i := range records {
 		rec := &records[i]
-		if errs[i] == nil {
+		switch {
+		case errs[i] == nil:
 			stored++
-		} else {
-			if failure == nil || errors.Is(errs[i], stream.ErrDown) {
-				failure = errs[i]
-			}
+		case failure == nil || errors.Is(errs[i], stream.ErrDown):
+			failure = errs[i]
 		}
 		// A failure is told even where no answer was wanted.
 		if errs[i] != nil || rec.flags&flagAnswer != 0 {
