@@ -6,7 +6,7 @@ import Redis from "ioredis";
 const { REDIS = "redis://127.0.0.1:6379/0", NAMESPACE = "node", GROUP = "backend", PARTITIONS = 64, CLAIM_AFTER = 5000 } = process.env;
 const consumer = `${hostname()}-${process.pid}-${Date.now()}`;
 const inputs = Array.from({ length: PARTITIONS }, (_, p) => `millrace:{${p}}:in`);
-const from = ["STREAMS", ...inputs, ...inputs.map(() => ">")], redis = new Redis(REDIS);
+const from = ["STREAMS", ...inputs, ...inputs.map(() => ">")], redis = new Redis(REDIS, { protocol: 2 });
 
 function crc16(text) { // XMODEM, as Redis Cluster's key slots
   let crc = 0;
