@@ -179,14 +179,22 @@ func parts(counters ...*metric.Tagged) string {
 	return " (" + strings.Join(list, ", ") + ")"
 }
 
+// reported are the statistics of trends that reports always have, whatever the summary shows.
+func reported() []metric.Method {
+	list := []metric.Method{{Name: "avg"}, {Name: "min"}, {Name: "med"}, {Name: "max"}, {Name: "count"}}
+	for _, p := range []float64{90, 95, 99, 99.9, 99.99} {
+		list = append(list, metric.Method{Name: "p", Percentile: p})
+	}
+	return list
+}
+
 func values(m metric.Metric, stats []metric.Method, seconds float64) Values {
 	v := Values{Type: m.Kind(), Values: make(map[string]float64)}
 	switch m := m.(type) {
 	case *metric.Trend:
-		for _, stat := range stats {
+		for _, stat := range append(reported(), stats...) {
 			v.Values[stat.String()] = m.Read(stat, seconds)
 		}
-		v.Values["count"] = float64(m.Samples())
 		v.Over = m.Over()
 	case *metric.Gauge:
 		v.Values["value"], v.Values["min"], v.Values["max"] = m.Value(), m.Min(), m.Max()
