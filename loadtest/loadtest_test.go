@@ -181,10 +181,9 @@ func TestGeneratorVerdict(t *testing.T) {
 		{9 * time.Second, 0, 0, VerdictSuspect},
 		{10 * time.Second, 0, 0, VerdictInvalid},
 		{0, 3 * time.Second, 0, VerdictSuspect},
-		{0, 7 * time.Second, 0, VerdictInvalid},
 		{0, 0, 20 * time.Millisecond, VerdictSuspect},
 		{0, 0, 60 * time.Millisecond, VerdictInvalid},
-		{9 * time.Second, 7 * time.Second, 0, VerdictInvalid},
+		{9 * time.Second, 7 * time.Second, 60 * time.Millisecond, VerdictInvalid},
 	} {
 		m := swarm.NewMetrics()
 		m.SendLag.Record(int64(tc.lag))

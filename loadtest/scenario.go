@@ -19,10 +19,10 @@ type Scenario struct {
 	ConnectRate    float64  `yaml:"connect_rate" json:"connect_rate"`       // new connections per second
 	ConnectTimeout Duration `yaml:"connect_timeout" json:"connect_timeout"` // until it is subscribed, in whole seconds
 	Handshakes     int      `yaml:"handshakes" json:"handshakes"`           // most connects under way at a time
-	Channels       Channels `yaml:"channels" json:"channels"`               //
+	Channels       Channels `yaml:"channels" json:"channels"`               // that are subscribed to and published to
 	Subscriptions  int      `yaml:"subscriptions" json:"subscriptions"`     // channels per connection
-	Publish        Publish  `yaml:"publish" json:"publish"`                 //
-	Requests       Requests `yaml:"requests" json:"requests"`               //
+	Publish        Publish  `yaml:"publish" json:"publish"`                 // load of publications
+	Requests       Requests `yaml:"requests" json:"requests"`               // load of requests
 	Settle         Duration `yaml:"settle" json:"settle"`                   // pause between the last connect and the first publication
 	Warmup         Duration `yaml:"warmup" json:"warmup"`                   // load before the steady phase
 	Duration       Duration `yaml:"duration" json:"duration"`               // of the steady phase
