@@ -49,13 +49,13 @@ func Run(ctx context.Context, s *Scenario, o Options) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStart, err)
 	}
-	defer sw.Close()
 	r := &run{scenario: s, options: o, swarm: sw, set: sw.Metrics().Set(), started: time.Now()}
 	r.bound, _ = s.bind(r.set)
 	if err := sw.Start(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStart, err)
 	}
 	r.watch(ctx)
+	sw.Close() // from here on the metrics are ours
 	return r.report(), nil
 }
 

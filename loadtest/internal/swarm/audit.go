@@ -124,7 +124,7 @@ type Account struct {
 	Unacked   int64 // of those, never acknowledged
 }
 
-// Account may be called when the run is done.
+// Account may be called after Close.
 func (s *Swarm) Account() Account {
 	a := Account{
 		Run: s.run, Ready: s.readyAtRoll, ReadyEnd: s.readyAtEnd, Warmup: s.warmup, Missing: s.missing,

@@ -172,6 +172,9 @@ func number(b []byte) (n uint64) {
 
 // publication enters a delivery.
 func (s *Swarm) publication(i int32, channel, position, body []byte, now int64) {
+	if s.phase >= PhaseClose {
+		return // the accounts are made up
+	}
 	m := s.metrics
 	st, ok := parseStamp(body)
 	if !ok || st.run != s.run {

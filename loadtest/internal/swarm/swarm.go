@@ -140,8 +140,8 @@ func (s *Swarm) Do(f func()) bool {
 // Stop ends the run early: publishing stops, what is under way is still waited for, and the accounts are made up.
 func (s *Swarm) Stop() { s.Do(s.cutShort) }
 
-// Close frees the loop; connections that are still open are dropped.
+// Close ends the loop that Start started; connections that are still open are dropped. Afterwards the metrics are the caller's.
 func (s *Swarm) Close() { s.loop.Stop() }
 
-// Metrics is what has been measured. While the run is on, only functions given to Do may look.
+// Metrics is what has been measured. Until Close has returned, only functions given to Do may look.
 func (s *Swarm) Metrics() *Metrics { return s.metrics }
