@@ -145,6 +145,10 @@ func (l *Loop) Start(h Handler) error {
 // Stop closes every connection at once, tells the handler so, and waits until nothing of the loop runs any more. Posts that are
 // waiting return false.
 func (l *Loop) Stop() {
+	if l.netloop == nil { // never started
+		l.Release()
+		return
+	}
 	done := make(chan struct{})
 	if !l.Post(func() { l.stop(); close(done) }) {
 		return
