@@ -25,11 +25,9 @@ type shard struct {
 
 	// Guarded by mu, for renew.
 	mu    sync.Mutex
-	held  []redis.Delivery // read and not committed
+	held  []redis.Delivery // read and not handled
 	since time.Time
 }
-
-func newCursor(partitions int) []stream.ID { return make([]stream.ID, partitions) }
 
 // run reads until reading is done, and handles under work what it has read. It returns an error only when the
 // installation has become another one.
@@ -184,7 +182,7 @@ func (s *shard) hold(entries []redis.Delivery) {
 	s.held = entries
 }
 
-// appendHeld appends the entries that the shard has held since before.
+// appendHeld appends the entries in hand, if they were read before that time.
 func (s *shard) appendHeld(refs []redis.Ref, before time.Time) []redis.Ref {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"github.com/millracehq/millrace/gateway/stream"
 	"github.com/millracehq/millrace/gateway/stream/redis"
 )
 
@@ -172,7 +173,7 @@ func (w *Worker) newShards() []*shard {
 		for p := i; p < w.cfg.Partitions; p += w.cfg.Concurrency {
 			s.partitions = append(s.partitions, p)
 		}
-		s.cursor = newCursor(len(s.partitions))
+		s.cursor = make([]stream.ID, len(s.partitions))
 		shards[i] = s
 	}
 	return shards
