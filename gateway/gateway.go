@@ -90,7 +90,7 @@ func (g *Gateway) wire(nonce string) {
 	cfg := g.cfg
 	rc := route.Config{
 		Nonce: nonce, Hello: cfg.hello(g.node), Namespaces: map[string]route.Namespace{}, Partitions: cfg.Partitions,
-		MaxSubscriptions: cfg.MaxSubscriptions, MaxRequests: cfg.MaxRequests, RequestTimeout: cfg.RequestTimeout, Logger: cfg.Logger,
+		MaxSubscriptions: cfg.MaxSubscriptions, MaxRequests: cfg.MaxRequests, RequestTimeout: cfg.RequestTimeout,
 	}
 	for name, ns := range cfg.Namespaces {
 		rc.Namespaces[name], _ = ns.route() // validated

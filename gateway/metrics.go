@@ -61,6 +61,7 @@ func (g *Gateway) registerMetrics() {
 	g.ofRelay("millrace_stream_trimmed_total", func(s relay.Stats) float64 { return float64(s.Trimmed) })
 	g.ofRelay("millrace_ring_entries", func(s relay.Stats) float64 { return float64(s.Ring) })
 	g.ofRelay("millrace_ring_bytes", func(s relay.Stats) float64 { return float64(s.RingBytes) })
+	g.ofRelay("millrace_unswept_bytes", func(s relay.Stats) float64 { return float64(s.Unswept) })
 	g.gauge("millrace_ready", func() float64 {
 		if g.Ready() != nil {
 			return 0

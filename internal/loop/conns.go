@@ -124,21 +124,6 @@ func sockaddr(a netip.AddrPort) unix.Sockaddr {
 	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
 }
 
-// Peer is the other end's address; it is not kept, but asked of the kernel.
-func (l *Loop) Peer(c Conn) netip.AddrPort {
-	sa, err := unix.Getpeername(int(c.FD))
-	if err != nil || l.record(c) == nil {
-		return netip.AddrPort{}
-	}
-	switch sa := sa.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
-	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
-	}
-	return netip.AddrPort{}
-}
-
 // Close ends c at the end of this turn; what is unsent is lost. From now on c takes nothing and hears nothing but
 // Handler.Closed.
 func (l *Loop) Close(c Conn, why Reason) {

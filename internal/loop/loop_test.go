@@ -226,7 +226,7 @@ func TestOutboxBoundAndDropUnsent(t *testing.T) {
 	_, _ = c.Write([]byte("go"))
 	id := <-full
 	onLoop(l, func() {
-		if n := l.Unsent(id); n < 40_000 || n > 50_000 {
+		if n := l.outs.boxes[l.record(id).out].bytes; n < 40_000 || n > 50_000 {
 			t.Errorf("%d bytes unsent at the bound of 50000", n)
 		}
 		if n := l.DropUnsent(id); n < 40_000 {

@@ -89,15 +89,6 @@ func (l *Loop) queue(fd int32, r *record, b []byte, begun, shared bool) Result {
 	return Queued
 }
 
-// Unsent is how many bytes wait in the outbox of c.
-func (l *Loop) Unsent(c Conn) int {
-	r := l.record(c)
-	if r == nil || r.out == 0 {
-		return 0
-	}
-	return l.outs.boxes[r.out].bytes
-}
-
 // DropUnsent takes back what has not begun to be sent and returns how many bytes that were. The stream stays whole:
 // a buffer of which a part has gone out stays.
 func (l *Loop) DropUnsent(c Conn) int {

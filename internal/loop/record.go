@@ -66,12 +66,3 @@ func (l *Loop) Quiet(c Conn) int {
 	}
 	return int(l.wheel.tick - r.heard)
 }
-
-// Unread is how many bytes of c wait for more of their frame.
-func (l *Loop) Unread(c Conn) int {
-	r := l.record(c)
-	if r == nil || r.tail == 0 {
-		return 0
-	}
-	return len(l.tails.bufs[r.tail])
-}

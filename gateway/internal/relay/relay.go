@@ -47,6 +47,7 @@ type Stats struct {
 	Trimmed   uint64 // entries taken from `in` streams, all groups having acknowledged them
 	Ring      int    // commands that wait
 	RingBytes int
+	Unswept   int // bytes of publications that loops have still to send
 }
 
 // wants are the partitions that loops ask for, until the reader takes them.
@@ -129,10 +130,14 @@ func (r *Relay) Unuse(loop, partition int) { r.read.unuse(loop, partition) }
 // Stats may be called from any goroutine.
 func (r *Relay) Stats() Stats {
 	c := &r.counts
+	unswept := 0
+	for i := range r.read.pending {
+		unswept += int(r.read.pending[i].Load())
+	}
 	return Stats{
 		Appended: c.appended.Load(), Failed: c.failed.Load(), Batches: c.batches.Load(), Entries: c.entries.Load(),
 		Bad: c.bad.Load(), Reads: c.reads.Load(), Outages: c.outages.Load(), Trimmed: c.trimmed.Load(),
-		Ring: int(r.ring.count.Load()), RingBytes: int(r.ring.size.Load()),
+		Ring: int(r.ring.count.Load()), RingBytes: int(r.ring.size.Load()), Unswept: unswept,
 	}
 }
 

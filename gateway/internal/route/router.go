@@ -11,7 +11,6 @@
 package route
 
 import (
-	"log/slog"
 	"maps"
 	"sync/atomic"
 	"time"
@@ -62,7 +61,6 @@ type Config struct {
 	MaxSubscriptions int           // of one connection
 	MaxRequests      int           // unanswered ones of one connection
 	RequestTimeout   time.Duration // whole seconds
-	Logger           *slog.Logger
 }
 
 // Router is the conn.Router and the relay.Sink of one loop.
