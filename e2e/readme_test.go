@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -26,6 +27,39 @@ func readmeBlocks(t *testing.T) (blocks []string) {
 		}
 	}
 	return blocks
+}
+
+// The backend of the README compiles as it stands there.
+func TestReadmeGo(t *testing.T) {
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile("(?s)```go\n(.*?)```").FindSubmatch(text)
+	if m == nil {
+		t.Fatal("the README has no Go block")
+	}
+	file := filepath.Join(t.TempDir(), "main.go")
+	source := fmt.Sprintf(`package main
+
+import (
+	"context"
+
+	"github.com/millracehq/millrace/backend/worker"
+	"github.com/millracehq/millrace/gateway/stream"
+)
+
+func run(ctx context.Context) error {
+%s}
+
+func main() { _ = run(context.Background()) }
+`, m[1])
+	if err := os.WriteFile(file, []byte(source), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("go", "build", "-o", os.DevNull, file).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
 }
 
 // What the README types into redis-cli works as it stands there, but for the port.

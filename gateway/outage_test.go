@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/millracehq/millrace/gateway/client"
+	"github.com/millracehq/millrace/gateway/stream"
 	"github.com/millracehq/millrace/internal/redistest"
 )
 
@@ -109,5 +110,20 @@ func TestRedisStandsStill(t *testing.T) {
 	}
 	for range pubs {
 		quiet.want("msg direct:x")
+	}
+}
+
+// Somebody empties Redis under a running gateway: its node's stream is there again before long, else no backend could answer.
+func TestNodeStreamComesBack(t *testing.T) {
+	t.Parallel()
+	g := newTestGateway(t, Config{})
+	node := stream.Keys{}.Node(g.Node())
+	if n := g.server.CLI("EXISTS", node); n != "1" {
+		t.Fatal("the node's stream is not there from the start")
+	}
+	g.server.CLI("FLUSHALL")
+	eventually(t, "the node's stream is back", func() bool { return g.server.CLI("EXISTS", node) == "1" })
+	if ttl := g.server.CLI("TTL", node); ttl == "-1" {
+		t.Error("the node's stream would outlive the node")
 	}
 }

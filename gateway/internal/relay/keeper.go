@@ -23,15 +23,15 @@ func (r *Relay) runKeeper(ctx context.Context) {
 		if !r.Up() {
 			continue
 		}
-		_ = r.streams.KeepNode(ctx, r.nodeKey, r.read.nodeCursor(), nodeTTL)
+		_ = r.openNode(ctx)
 		if n, err := r.streams.TrimIn(ctx, r.cfg.Node, keepEvery-time.Second); err == nil {
 			r.counts.trimmed.Add(uint64(n))
 		}
 	}
 }
 
-// openNode makes the node's stream: a backend answers only into one that is there, so that it leaves nothing behind for a
-// node that is gone. The stream is missing at the start, and after Redis has lost its content.
+// openNode makes sure that the node's stream is there: a backend answers only into one that is, so that it leaves nothing
+// behind for a node that is gone. It is missing at the start, and after somebody has emptied Redis.
 func (r *Relay) openNode(ctx context.Context) error {
 	if err := r.wake(ctx); err != nil {
 		return err
