@@ -36,7 +36,7 @@ func (f *fakeRelay) Use(_, partition int) {
 	go f.l.Post(func() { f.r.Live(partition, stream.ID{MS: 1}, nil) })
 }
 
-func newTestRouter(t *testing.T) (*Router, *fakeRelay) {
+func newTestRouter(t testing.TB) (*Router, *fakeRelay) {
 	t.Helper()
 	l, err := loop.New(loop.Config{Listen: "127.0.0.1:0"})
 	if err != nil {
@@ -62,7 +62,7 @@ func onLoop(r *Router, f func()) {
 }
 
 // dialTest is an open WebSocket; hello has been read.
-func dialTest(t *testing.T, r *Router) net.Conn {
+func dialTest(t testing.TB, r *Router) net.Conn {
 	t.Helper()
 	c, err := net.Dial("tcp", r.loop.Addr().String())
 	if err != nil {
