@@ -254,3 +254,34 @@ func TestSlowConsumerIsClosed(t *testing.T) {
 	w.wantClose(4001)
 	eventually(t, "the metrics tell why", closed)
 }
+
+// A frame that never ends costs its sender the connection after 30 seconds, also when bytes keep dribbling in.
+func TestUnfinishedFrameEndsTheConnection(t *testing.T) {
+	t.Parallel()
+	g := newTestGateway(t, Config{})
+	w := g.wire().upgrade()
+	begun := time.Now()
+	stop := make(chan struct{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for frame := masked(ws.OpText, strings.Repeat("x", 1000)); ; frame = frame[1:] {
+			if _, err := w.Write(frame[:1]); err != nil {
+				return
+			}
+			select {
+			case <-tick.C:
+			case <-stop:
+				return
+			}
+		}
+	}()
+	w.wantClose(4002)
+	close(stop)
+	<-done
+	if took := time.Since(begun); took < 29*time.Second || took > 40*time.Second {
+		t.Fatalf("closed after %v, want about 30 s", took)
+	}
+}
