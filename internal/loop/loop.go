@@ -70,8 +70,8 @@ func New(cfg Config) (*Loop, error) { return newLoop(cfg.withDefaults(), false) 
 // NewGroup makes n loops that share the port of cfg.Listen and the budget; the kernel spreads connections over them.
 func NewGroup(n int, cfg Config) ([]*Loop, error) {
 	cfg = cfg.withDefaults()
-	if err := netpoll.Configure(netpoll.Config{PollerNum: n}); err != nil {
-		return nil, fmt.Errorf("netpoll: %w", err)
+	if err := pollers.atLeast(n); err != nil {
+		return nil, err
 	}
 	shared := n > 1 && cfg.Listen != ""
 	if shared {
