@@ -9,7 +9,7 @@
 //
 // A Loop is a netpoll.Listener whose descriptor is its own epoll instance: epoll nests, so netpoll's poller finds the
 // whole loop "readable" and calls Accept inline, and Accept handles what is ready and returns nothing
-// (docs/adr/0002). A connection is a 40-byte record in a slab indexed by its descriptor; unread bytes and unsent
+// (docs/adr/0002). A connection is a 36-byte record in a slab indexed by its descriptor; unread bytes and unsent
 // bytes hang on it only while there are any.
 //
 // Ownership: everything a Loop has belongs to the goroutine that runs it. Other goroutines have Post, Stop and

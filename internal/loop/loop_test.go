@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 )
 
 // echo answers what it hears; its hooks replace that.
@@ -443,6 +444,12 @@ func TestStopEndsEverything(t *testing.T) {
 			t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), before)
 		}
 		runtime.Gosched()
+	}
+}
+
+func TestRecordIsSmall(t *testing.T) {
+	if n := unsafe.Sizeof(record{}); n != 36 {
+		t.Fatalf("an idle connection costs %d bytes; the docs say 36", n)
 	}
 }
 

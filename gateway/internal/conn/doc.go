@@ -6,7 +6,7 @@
 //	                   ▼ HTTP status               ▼ rules broken: 1002, 1007, 1009
 //
 // A Server serves all connections of one loop and belongs to its goroutine. It does not know the hub. What is answered
-// while a connection is being read is joined and leaves in one send. Cost: 16 bytes a connection; the state of an
+// while a connection is being read is joined and leaves in one send. Cost: 12 bytes a connection; the state of an
 // unfinished message and of those who break the rules exists only while there is one. Reading a frame does not allocate.
 package conn
 
