@@ -77,9 +77,7 @@ func New(cfg Config) (*Gateway, error) {
 		return nil, err
 	}
 	if g.admin, err = admin.New(cfg.Admin, g.set, g.Ready); err != nil {
-		for _, l := range g.loops {
-			l.Release()
-		}
+		g.stopLoops()
 		return nil, err
 	}
 	g.wire(nonce)
@@ -166,9 +164,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		log.Warn("AUTH IS OFF: everybody who reaches this gateway may do everything; use --auth jwt for anything but development")
 	}
 	if err := g.streams.Connect(ctx, g.cfg.RedisWait); err != nil {
-		for _, l := range g.loops {
-			l.Release()
-		}
+		g.stopLoops()
 		return fmt.Errorf("start: %w", err)
 	}
 	relayCtx, stopRelay := context.WithCancel(context.WithoutCancel(ctx))
@@ -195,9 +191,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	g.drain(g.loops[:started])
 	stopRelay()
 	relayDone.Wait()
-	for _, l := range g.loops[:started] {
-		l.Stop()
-	}
+	g.stopLoops()
 	log.Info("stopped")
 	return err
 }
@@ -223,6 +217,13 @@ func (g *Gateway) drain(loops []*loop.Loop) {
 		if n == 0 {
 			return
 		}
+	}
+}
+
+// stopLoops ends the loops, also those that were never started.
+func (g *Gateway) stopLoops() {
+	for _, l := range g.loops {
+		l.Stop()
 	}
 }
 

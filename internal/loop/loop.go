@@ -85,7 +85,7 @@ func NewGroup(n int, cfg Config) ([]*Loop, error) {
 		l, err := newLoop(cfg, shared)
 		if err != nil {
 			for _, l := range loops {
-				l.Release()
+				l.release()
 			}
 			return nil, err
 		}
@@ -111,7 +111,7 @@ func newLoop(cfg Config, shared bool) (*Loop, error) {
 	l.ep, l.eventFD, l.wheelFD, l.wakeFD = fds[0], fds[1], fds[2], fds[3]
 	if cfg.Listen != "" {
 		if l.listenFD, l.addr, err = listen(cfg.Listen, shared); err != nil {
-			l.Release()
+			l.release()
 			return nil, err
 		}
 		l.add(int32(l.listenFD), unix.EPOLLIN, 0)
@@ -121,7 +121,7 @@ func newLoop(cfg Config, shared bool) (*Loop, error) {
 	}
 	second := unix.ItimerSpec{Interval: unix.Timespec{Sec: 1}, Value: unix.NsecToTimespec(l.clock.base + 1e9)}
 	if err := unix.TimerfdSettime(l.wheelFD, unix.TFD_TIMER_ABSTIME, &second, nil); err != nil {
-		l.Release()
+		l.release()
 		return nil, fmt.Errorf("timerfd: %w", err)
 	}
 	return l, nil
@@ -146,7 +146,7 @@ func (l *Loop) Start(h Handler) error {
 // waiting return false.
 func (l *Loop) Stop() {
 	if l.netloop == nil { // never started
-		l.Release()
+		l.release()
 		return
 	}
 	done := make(chan struct{})
@@ -156,7 +156,7 @@ func (l *Loop) Stop() {
 	<-done
 	_ = l.netloop.Shutdown(context.Background()) // has no connections of its own to wait for
 	l.serving.Wait()
-	l.Release()
+	l.release()
 }
 
 // StopAccepting closes the listening socket; what has been accepted stays.
@@ -180,8 +180,8 @@ func (l *Loop) stop() {
 	l.publish()
 }
 
-// Release gives back what New took, of a loop that was never started.
-func (l *Loop) Release() {
+// release gives back the descriptors.
+func (l *Loop) release() {
 	for _, fd := range []int{l.ep, l.eventFD, l.wheelFD, l.wakeFD} {
 		closeFD(int32(fd))
 	}

@@ -310,7 +310,7 @@ func TestWheelAgainstModel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Release()
+	defer l.release()
 	due := map[int32]uint32{}
 	h := &echo{l: l}
 	h.onTime = func(c Conn) {

@@ -39,9 +39,7 @@ func run(args, env []string, stdout, stderr io.Writer) int {
 	s.cfg.Logger = log
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, func() { // the first signal has been heard: a second one ends the process at once
-		stop()
-	})
+	context.AfterFunc(ctx, stop) // the first signal has been heard: a second one ends the process at once
 	g, err := gateway.New(s.cfg)
 	if err != nil {
 		log.Error("cannot start", "err", err)
