@@ -29,3 +29,32 @@ type Add struct {
 	MaxLen int64 // about how many entries the stream may keep; 0: all
 	Values []any // fields and values
 }
+
+// Range is a part of a stream, both ends included unless Open says otherwise.
+type Range struct {
+	Key      string
+	From, To ID
+	Open     bool // without From itself, or when Newest without To itself
+	Newest   bool // the newest of them, newest first
+	Count    int  // at most
+}
+
+// Last is the ID beyond all entries, for [Range.To].
+var Last = ID{MS: 1<<64 - 1, Seq: 1<<64 - 1}
+
+// Witness is what a program knows of the `out` stream of a partition; with only Partition set it knows nothing.
+type Witness struct {
+	Partition int
+	Epoch     Epoch
+	Last      ID     // newest entry that it has read, or that Redis has acknowledged to it
+	Run       uint64 // life of the Redis server under which Epoch was confirmed
+}
+
+// Standing is where the `out` stream of a partition is. When its Epoch is not that of the Witness, entries may be
+// missing behind what the Witness has seen.
+type Standing struct {
+	Epoch Epoch
+	Run   uint64
+	Last  ID   // ID of the last entry ever added; only where the Witness did not know the Epoch or the Run
+	Whole bool // no entry has ever been removed; as Last
+}

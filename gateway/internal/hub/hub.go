@@ -2,40 +2,57 @@
 //
 //	Batch (from the relay) ─▶ queue ─▶ sweep ─▶ Conns.Push, one call per connection and sweep
 //	                                     │
-//	            publications of a channel are joined once and shared by its subscribers;
-//	            a connection with several such channels gets them joined in one push
+//	            │        publications of a channel are joined once and shared by its subscribers;
+//	            │        a connection with several such channels gets them joined in one push
+//	            ▼
+//	          window ─▶ chasers: subscriptions that resume, or were too slow, until they have caught up
 //
 // A sweep takes all batches that wait and goes over their subscribers in steps, so that a large channel does not
 // hold up reads and pongs. Everything belongs to the loop's goroutine. A batch counts as delivered, for positions
-// and for who gets it, from the moment its sweep begins: who subscribes later gets what comes later.
+// and for who gets it, from the moment its sweep begins: from then on it is in the window, so who subscribes later
+// gets it from there if it asks for it, and what comes later by a sweep. A subscription is either live or a chaser,
+// never both, which makes resume, replay and live one sequence.
 //
 // The hub knows neither connections (only descriptors) nor Redis, and it refuses nothing: limits and permissions are
-// the router's. Cost: 24 bytes a subscription, 12 a connection, nothing allocated per delivery.
+// the router's. Cost: 24 bytes a subscription, 12 a connection, nothing allocated per delivery or per resume from the
+// window.
 package hub
 
 import (
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/millracehq/millrace/gateway/stream"
 	"github.com/millracehq/millrace/internal/slab"
 )
 
-// Conns is how the hub reaches connections.
+// Conns is how the hub reaches connections, and the relay.
 type Conns interface {
-	// Push sends WebSocket frames; b is shared with others and never changes.
-	Push(fd int32, b []byte)
-	// PushCopy sends WebSocket frames from a buffer that will be used again.
-	PushCopy(fd int32, b []byte)
+	// Push sends WebSocket frames; b is shared with others and never changes. It reports false when nothing was taken,
+	// because too much waits for the connection already.
+	Push(fd int32, b []byte) bool
+	// PushCopy is Push from a buffer that will be used again.
+	PushCopy(fd int32, b []byte) bool
+	// Room is how many bytes Push takes now, about; idle means that nothing waits: then it takes any one frame.
+	Room(fd int32) (bytes int, idle bool)
+	// Gap tells a subscriber that publications are lost to it, and that it is live from a position.
+	Gap(fd int32, channel string, at stream.Position)
+	// Slow ends a connection that does not read what it is sent.
+	Slow(fd int32)
 	// Find is the descriptor of a session, if it is a connection of this loop.
 	Find(session string) (fd int32, ok bool)
+	// Older asks for the stream of a partition behind from, itself included, up to to. The answer is Hub.Older.
+	Older(partition int, from, to stream.ID)
 }
 
 // Publication is one `out` entry on its way to subscribers.
 type Publication struct {
-	Channel string
-	Frame   []byte // the whole WebSocket frame; shared, never changed
-	Skip    string // session that must not get it
+	ID        stream.ID
+	Partition int32
+	Channel   string
+	Frame     []byte // the whole WebSocket frame; shared, never changed
+	Skip      string // session that must not get it
 }
 
 // Batch is what one read of the streams brought.
@@ -54,20 +71,46 @@ type Cursor struct {
 	ID        stream.ID
 }
 
+// Opening is how a partition stands when it comes into use, or after its stream was lost.
+type Opening struct {
+	Partition int
+	At        stream.Position // what comes after it will be delivered
+	Floor     stream.ID       // everything after it, up to At, is in Recent
+	Recent    []Publication
+}
+
+// Config of a Hub; the zero value has the defaults named here.
+type Config struct {
+	Partitions  int
+	WindowBytes int           // of publications kept for those who resume, with what that costs; default 64 MiB
+	WindowTime  time.Duration // for how long they are kept; default 5 min
+}
+
 // Hub belongs to one loop.
 type Hub struct {
-	conns    Conns
+	// Immutable after New.
+	cfg   Config
+	conns Conns
+
 	channels map[string]*channel
 	members  slab.Slab[member]
 	subs     arena
-	cursors  []stream.ID // by partition
-	uses     []int32     // by partition: its subscriptions
+	windows  []window          // by partition
+	uses     []int32           // by partition: its subscriptions
+	chasers  map[int32]*chaser // by subscription
+	spare    *chaser           // the last one that caught up, for the next
+	bytes    int               // of all windows
+	tick     uint32            // seconds
 
-	queue []*Batch
-	sweep sweep
+	queue  []*Batch
+	sweep  sweep
+	frames []frameAt // scratch
+	joined []byte    // scratch
 
-	// Counts since the start: publications that had a subscriber here, and their deliveries.
-	Published, Delivered uint64
+	// Counts since the start: publications that had a subscriber here, their deliveries, what was given to chasers, and
+	// gaps that were told of.
+	Published, Delivered, Replayed uint64
+	Gaps                           [GapReasons]uint64
 }
 
 // member is what the hub keeps of a connection.
@@ -81,6 +124,8 @@ type channel struct {
 	name      string
 	partition int32
 	pend      int32 // of the sweep that is being prepared, +1; 0: none
+	chasing   int32 // how many of subs are chasers
+	policy    Policy
 	subs      []subscriber
 }
 
@@ -117,25 +162,88 @@ func (a *arena) drop(i int32) {
 	a.free = i
 }
 
-// New makes the hub of one loop for that many partitions.
-func New(conns Conns, partitions int) *Hub {
+// New makes the hub of one loop.
+func New(cfg Config, conns Conns) *Hub {
+	if cfg.WindowBytes == 0 {
+		cfg.WindowBytes = 64 << 20
+	}
+	if cfg.WindowTime == 0 {
+		cfg.WindowTime = 5 * time.Minute
+	}
 	return &Hub{
+		cfg:      cfg,
 		conns:    conns,
 		channels: map[string]*channel{},
-		cursors:  make([]stream.ID, partitions),
-		uses:     make([]int32, partitions),
+		windows:  make([]window, cfg.Partitions),
+		uses:     make([]int32, cfg.Partitions),
+		chasers:  map[int32]*chaser{},
 	}
 }
 
-// Subscribe adds a subscription. It reports false when there is one already.
-func (h *Hub) Subscribe(fd int32, name []byte, partition int) bool {
+// Open says how a partition stands that had no subscriber so far.
+func (h *Hub) Open(o *Opening) {
+	h.Finish() // what an earlier use of the partition left in the queue is before o.At: nobody new may get it
+	w := &h.windows[o.Partition]
+	h.bytes -= w.bytes
+	w.open(o.At, o.Floor)
+	for _, p := range o.Recent {
+		h.keep(p)
+	}
+}
+
+// Shut forgets the window of a partition that is not read any more.
+func (h *Hub) Shut(partition int) {
+	w := &h.windows[partition]
+	h.bytes -= w.bytes
+	*w = window{at: w.at, epoch: w.epoch}
+}
+
+// Lost says how a partition stands of which the stream was lost or went back in time: its subscribers are told of a gap.
+func (h *Hub) Lost(o *Opening) {
+	h.Open(o)
+	for i, c := range h.chasers {
+		if int(h.subs.all[i].ch.partition) == o.Partition {
+			if c.lossy {
+				c.lost = true
+			} else {
+				h.catchUp(i)
+			}
+		}
+	}
+	for _, ch := range h.channels {
+		if int(ch.partition) != o.Partition {
+			continue
+		}
+		for _, s := range ch.subs {
+			if h.chasers[s.sub] == nil {
+				h.gap(s.sub, s.fd, o.At.ID, GapEpoch)
+			}
+		}
+	}
+}
+
+// keep puts a publication into its window. A window may hold its share of half of what all may, and more while all hold
+// less than that half.
+func (h *Hub) keep(p Publication) {
+	w := &h.windows[p.Partition]
+	if w.last == nil {
+		return // not in use: nobody could come back to it
+	}
+	h.bytes += w.add(p)
+	for half := h.cfg.WindowBytes / 2; h.bytes > half && w.bytes > half/len(h.windows); {
+		h.bytes -= w.evict()
+	}
+}
+
+// Subscribe adds a subscription that gets what comes from now on. It reports false when there is one already.
+func (h *Hub) Subscribe(fd int32, name []byte, partition int, policy Policy) bool {
 	m := h.members.At(fd)
 	if h.find(m, name) != 0 {
 		return false
 	}
 	ch := h.channels[string(name)]
 	if ch == nil {
-		ch = &channel{name: string(name), partition: int32(partition)}
+		ch = &channel{name: string(name), partition: int32(partition), policy: policy}
 		h.channels[ch.name] = ch
 	}
 	i := h.subs.add(subscription{ch: ch, at: int32(len(ch.subs)), next: m.first})
@@ -206,10 +314,16 @@ func (h *Hub) Channels() int { return len(h.channels) }
 func (h *Hub) Subscriptions(partition int) int { return int(h.uses[partition]) }
 
 // Position is where a partition stands: everything up to it has been swept.
-func (h *Hub) Position(partition int) stream.ID { return h.cursors[partition] }
+func (h *Hub) Position(partition int) stream.Position {
+	w := &h.windows[partition]
+	return w.position(w.at)
+}
 
-// SetPosition says where a partition stands that had no subscriber so far.
-func (h *Hub) SetPosition(partition int, id stream.ID) { h.cursors[partition] = id }
+// Chasers is how many subscriptions are not live.
+func (h *Hub) Chasers() int { return len(h.chasers) }
+
+// WindowBytes is what the resume windows hold.
+func (h *Hub) WindowBytes() int { return h.bytes }
 
 func (h *Hub) find(m *member, name []byte) int32 {
 	for i := m.first; i != 0; i = h.subs.all[i].next {
@@ -224,6 +338,9 @@ func (h *Hub) find(m *member, name []byte) int32 {
 func (h *Hub) leave(i int32) {
 	s := &h.subs.all[i]
 	ch := s.ch
+	if h.chasers[i] != nil {
+		h.catchUp(i)
+	}
 	last := len(ch.subs) - 1
 	ch.subs[s.at] = ch.subs[last]
 	h.subs.all[ch.subs[s.at].sub].at = s.at

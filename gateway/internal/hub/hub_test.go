@@ -16,11 +16,16 @@ type fakeConns struct {
 	pushes int
 }
 
-func (f *fakeConns) Push(fd int32, b []byte) {
+func (f *fakeConns) Push(fd int32, b []byte) bool {
 	f.pushes++
 	f.got[fd] = append(f.got[fd], strings.Fields(string(b))...)
+	return true
 }
-func (f *fakeConns) PushCopy(fd int32, b []byte) { f.Push(fd, bytes.Clone(b)) }
+func (f *fakeConns) PushCopy(fd int32, b []byte) bool   { return f.Push(fd, bytes.Clone(b)) }
+func (f *fakeConns) Room(int32) (int, bool)             { return 1 << 20, true }
+func (f *fakeConns) Gap(int32, string, stream.Position) { panic("a gap") }
+func (f *fakeConns) Slow(int32)                         { panic("too slow") }
+func (f *fakeConns) Older(int, stream.ID, stream.ID)    { panic("older") }
 func (f *fakeConns) Find(session string) (int32, bool) {
 	var fd int32
 	_, err := fmt.Sscanf(session, "s%d", &fd)
@@ -29,7 +34,7 @@ func (f *fakeConns) Find(session string) (int32, bool) {
 
 func newTestHub() (*Hub, *fakeConns) {
 	f := &fakeConns{got: map[int32][]string{}}
-	return New(f, 4), f
+	return New(Config{Partitions: 4}, f), f
 }
 
 func publication(channel, word, skip string) Publication {
@@ -40,7 +45,7 @@ func TestOnePushPerConnectionAndSweep(t *testing.T) {
 	h, f := newTestHub()
 	for fd := int32(10); fd < 13; fd++ {
 		for _, ch := range []string{"a", "b", "c"} {
-			h.Subscribe(fd, []byte(ch), 0)
+			h.Subscribe(fd, []byte(ch), 0, Close)
 		}
 	}
 	h.Take(&Batch{Publications: []Publication{publication("a", "a1", ""), publication("b", "b1", "s11"), publication("a", "a2", ""), publication("z", "z1", "")}})
@@ -55,7 +60,7 @@ func TestOnePushPerConnectionAndSweep(t *testing.T) {
 			t.Errorf("connection %d got %v", fd, f.got[fd])
 		}
 	}
-	if h.Position(2) != (stream.ID{MS: 7}) {
+	if h.Position(2).ID != (stream.ID{MS: 7}) {
 		t.Errorf("position %v", h.Position(2))
 	}
 }
@@ -63,12 +68,12 @@ func TestOnePushPerConnectionAndSweep(t *testing.T) {
 // A subscription made while a batch waits gets it; one made while its sweep is under way does not.
 func TestSubscribeDuringASweep(t *testing.T) {
 	h, f := newTestHub()
-	h.Subscribe(10, []byte("a"), 0)
-	h.Subscribe(11, []byte("a"), 0)
+	h.Subscribe(10, []byte("a"), 0, Close)
+	h.Subscribe(11, []byte("a"), 0, Close)
 	h.Take(&Batch{Publications: []Publication{publication("a", "a1", "")}})
-	h.Subscribe(12, []byte("a"), 0)
+	h.Subscribe(12, []byte("a"), 0, Close)
 	h.Step(1)
-	h.Subscribe(13, []byte("a"), 0)
+	h.Subscribe(13, []byte("a"), 0, Close)
 	h.Unsubscribe(11, []byte("a"))
 	for h.Step(1) {
 	}
@@ -122,7 +127,7 @@ func TestAgainstModel(t *testing.T) {
 			k := key{fd, life[fd], ch}
 			switch rng.IntN(10) {
 			case 0, 1, 2:
-				if h.Subscribe(fd, []byte(ch), int(ch[0])%4) == subs[k] {
+				if h.Subscribe(fd, []byte(ch), int(ch[0])%4, Close) == subs[k] {
 					t.Fatalf("seed %d: subscribing twice", seed)
 				}
 				if !subs[k] && ended[k] { // a new life, so that the two are told apart
@@ -215,15 +220,19 @@ func checkInvariants(t *testing.T, h *Hub, subscriptions int) {
 
 type discard struct{}
 
-func (discard) Push(int32, []byte)        {}
-func (discard) PushCopy(int32, []byte)    {}
-func (discard) Find(string) (int32, bool) { return 0, false }
+func (discard) Push(int32, []byte) bool            { return true }
+func (discard) PushCopy(int32, []byte) bool        { return true }
+func (discard) Room(int32) (int, bool)             { return 1 << 20, true }
+func (discard) Gap(int32, string, stream.Position) {}
+func (discard) Slow(int32)                         {}
+func (discard) Find(string) (int32, bool)          { return 0, false }
+func (discard) Older(int, stream.ID, stream.ID)    {}
 
 // One more subscriber costs no allocation, and a publication to a thousand none at all.
 func TestBroadcastDoesNotAllocate(t *testing.T) {
-	h := New(discard{}, 1)
+	h := New(Config{Partitions: 1}, discard{})
 	for fd := range int32(1000) {
-		h.Subscribe(fd+3, []byte("a"), 0)
+		h.Subscribe(fd+3, []byte("a"), 0, Close)
 	}
 	b := &Batch{Publications: []Publication{publication("a", "x", "")}}
 	if n := testing.AllocsPerRun(200, func() {
@@ -236,10 +245,10 @@ func TestBroadcastDoesNotAllocate(t *testing.T) {
 }
 
 func BenchmarkBroadcast(b *testing.B) {
-	h := New(discard{}, 1)
+	h := New(Config{Partitions: 1}, discard{})
 	const n = 1000
 	for fd := range int32(n) {
-		h.Subscribe(fd+3, []byte("a"), 0)
+		h.Subscribe(fd+3, []byte("a"), 0, Close)
 	}
 	batch := &Batch{Publications: []Publication{publication("a", "x", "")}}
 	b.ReportAllocs()

@@ -1,5 +1,7 @@
 package hub
 
+import "github.com/millracehq/millrace/gateway/stream"
+
 // sweep is one pass over the subscribers of all publications that waited. Its slices are used again and again.
 type sweep struct {
 	pends   []pend  // one per channel
@@ -13,6 +15,7 @@ type sweep struct {
 // pend is what one channel has for its subscribers.
 type pend struct {
 	ch     *channel
+	before stream.ID // where the partition stood before the first of them
 	frames [][]byte
 	joined []byte // all frames, shared by the subscribers
 	skips  []skip
@@ -64,7 +67,7 @@ func (h *Hub) begin() {
 			h.prepare(&b.Publications[i])
 		}
 		for _, c := range b.Cursors {
-			h.cursors[c.Partition] = c.ID
+			h.windows[c.Partition].at = c.ID
 		}
 	}
 	if len(s.links) == 0 {
@@ -74,8 +77,11 @@ func (h *Hub) begin() {
 		p := &s.pends[i]
 		p.join()
 		p.ch.pend = 0
-		h.Delivered += uint64(len(p.frames) * len(p.ch.subs))
+		h.Delivered += uint64(len(p.frames) * (len(p.ch.subs) - int(p.ch.chasing)))
 		for _, sub := range p.ch.subs {
+			if p.ch.chasing > 0 && h.chasers[sub.sub] != nil {
+				continue
+			}
 			m := h.members.At(sub.fd)
 			if m.touch == 0 {
 				s.touched = append(s.touched, sub.fd)
@@ -84,11 +90,15 @@ func (h *Hub) begin() {
 			m.touch = int32(len(s.links) - 1)
 		}
 	}
+	if len(h.chasers) > 0 {
+		h.arrive()
+	}
 }
 
-// prepare adds a publication to what its channel has in this sweep.
+// prepare keeps a publication and adds it to what its channel has in this sweep.
 func (h *Hub) prepare(pub *Publication) {
 	s := &h.sweep
+	h.keep(*pub)
 	ch := h.channels[pub.Channel]
 	if ch == nil {
 		return
@@ -101,7 +111,7 @@ func (h *Hub) prepare(pub *Publication) {
 			s.pends = append(s.pends, pend{})
 		}
 		ch.pend = int32(len(s.pends))
-		s.pends[ch.pend-1].ch = ch
+		s.pends[ch.pend-1].ch, s.pends[ch.pend-1].before = ch, h.windows[ch.partition].at
 	}
 	p := &s.pends[ch.pend-1]
 	if pub.Skip != "" {
@@ -139,15 +149,36 @@ func (h *Hub) serve(fd int32) {
 	m.touch = 0
 	l := s.links[first]
 	if p := &s.pends[l.pend]; l.next == 0 && len(p.skips) == 0 {
-		h.conns.Push(fd, p.joined)
+		if !h.conns.Push(fd, p.joined) {
+			h.overflow(fd, first)
+		}
 		return
 	}
 	s.scratch = s.scratch[:0]
 	for i := first; i != 0; i = s.links[i].next {
 		s.scratch = s.pends[s.links[i].pend].appendFor(s.scratch, fd)
 	}
-	if len(s.scratch) > 0 {
-		h.conns.PushCopy(fd, s.scratch)
+	if len(s.scratch) > 0 && !h.conns.PushCopy(fd, s.scratch) {
+		h.overflow(fd, first)
+	}
+}
+
+// overflow deals with a connection that cannot take what it has in this sweep: subscriptions whose policy is to lose
+// something go on as chasers, and if the rest does not fit either, the connection ends.
+func (h *Hub) overflow(fd, first int32) {
+	s := &h.sweep
+	s.scratch = s.scratch[:0]
+	for i := first; i != 0; i = s.links[i].next {
+		p := &s.pends[s.links[i].pend]
+		if p.ch.policy == Close {
+			s.scratch = p.appendFor(s.scratch, fd)
+			continue
+		}
+		sub := h.find(h.members.At(fd), []byte(p.ch.name))
+		h.chase(sub, chaser{fd: fd, at: p.before, lossy: true})
+	}
+	if len(s.scratch) > 0 && !h.conns.PushCopy(fd, s.scratch) {
+		h.conns.Slow(fd)
 	}
 }
 
