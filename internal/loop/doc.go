@@ -1,7 +1,7 @@
 // Package loop is the event loop that owns connections: a gateway's clients, or a load generator's.
 //
 //	netpoll's poller ──Accept()──▶ Loop ─┬─ listening socket (SO_REUSEPORT)   ─▶ Handler.Open
-//	  (one goroutine)                    ├─ connections                       ─▶ Handler.Data, Closed
+//	  (one goroutine)                    ├─ connections                       ─▶ Handler.Data, Drained, Closed
 //	                                     ├─ eventfd: inbox, Post from outside ─▶ the posted functions
 //	                                     ├─ timerfd: the wheel, each second   ─▶ Handler.Timer
 //	                                     └─ timerfd: WakeAt

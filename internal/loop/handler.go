@@ -16,6 +16,10 @@ type Handler interface {
 	Data(c Conn, b []byte) (consumed int)
 	// Timer is called at the second that Arm asked for.
 	Timer(c Conn)
+	// Drained tells that the outbox of c, which had something in it, has become empty because the socket took it all:
+	// once for each time that it empties. c may be sent to in the call. It is not called for what DropUnsent took
+	// back, nor while c is closing: nothing could be sent then.
+	Drained(c Conn)
 	// Closed is the last call for c; for a Dial that failed it is the only one.
 	Closed(c Conn, why Reason)
 	// Turn is called at the end of each turn, after all of its events. more says that work is left: the next

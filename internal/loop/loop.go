@@ -278,8 +278,7 @@ func (l *Loop) handle(ev *unix.EpollEvent) {
 			return
 		}
 		if ev.Events&unix.EPOLLOUT != 0 && r.out != 0 && l.flush(c, r) {
-			l.watch(c.FD, r, false)
-			l.shutWhenSent(c, r)
+			l.emptied(c, r)
 		}
 		if ev.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 			r.flags |= flagHangup

@@ -20,6 +20,7 @@ type echo struct {
 	onData func(Conn, []byte) int
 	onTime func(Conn)
 	onTurn func() bool
+	onIdle func(Conn)
 	closed chan Reason
 	opened atomic.Int64
 }
@@ -42,6 +43,12 @@ func (e *echo) Data(c Conn, b []byte) int {
 func (e *echo) Timer(c Conn) {
 	if e.onTime != nil {
 		e.onTime(c)
+	}
+}
+
+func (e *echo) Drained(c Conn) {
+	if e.onIdle != nil {
+		e.onIdle(c)
 	}
 }
 

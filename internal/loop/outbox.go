@@ -89,6 +89,24 @@ func (l *Loop) queue(fd int32, r *record, b []byte, begun, shared bool) Result {
 	return Queued
 }
 
+// Unsent is how many bytes wait in the outbox of c; 0 when it has none, or is gone.
+func (l *Loop) Unsent(c Conn) int {
+	r := l.record(c)
+	if r == nil || r.out == 0 {
+		return 0
+	}
+	return l.outs.boxes[r.out].bytes
+}
+
+// Room is how many bytes may still be queued for c before its own bound, Config.OutboxBytes; 0 when it is gone or
+// closing. The budget of all loops is another bound, and the rest of a frame that has begun to go out may be over either.
+func (l *Loop) Room(c Conn) int {
+	if !l.Alive(c) {
+		return 0
+	}
+	return max(0, l.cfg.OutboxBytes-l.Unsent(c))
+}
+
 // DropUnsent takes back what has not begun to be sent and returns how many bytes that were. The stream stays whole:
 // a buffer of which a part has gone out stays.
 func (l *Loop) DropUnsent(c Conn) int {
@@ -145,6 +163,16 @@ func (l *Loop) flush(c Conn, r *record) bool {
 	}
 	l.closeOutbox(r)
 	return true
+}
+
+// emptied follows a flush that left nothing. The watch ends before the handler is asked, so that what it sends and the
+// socket does not take begins a new one.
+func (l *Loop) emptied(c Conn, r *record) {
+	l.watch(c.FD, r, false)
+	if r.state == stateOpen {
+		l.handler.Drained(c)
+	}
+	l.shutWhenSent(c, r)
 }
 
 // sent takes n bytes off the front.

@@ -24,6 +24,8 @@ type Router interface {
 	// Frame is one WebSocket message, only valid in the call. It reports false when it cannot be taken now: c is not
 	// read then until ResumeAll, and the same frame comes again.
 	Frame(c loop.Conn, binary bool, frame []byte) (taken bool)
+	// Drained tells that all that waited in the outbox of an open c has gone out. c may be sent to.
+	Drained(c loop.Conn)
 	// Closed is called once for each connection that was Opened.
 	Closed(c loop.Conn, why loop.Reason)
 	// Turn is called at the end of each turn of the loop and reports whether there is more to do.

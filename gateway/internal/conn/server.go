@@ -193,6 +193,14 @@ func (s *Server) arm(c loop.Conn, st *state) {
 
 var pingFrame = wsio.AppendFrame(nil, ws.OpPing, nil)
 
+// Drained is the loop's: what waited for c has gone out. While the handshake or the Close is what went, the Router has
+// nothing to say.
+func (s *Server) Drained(c loop.Conn) {
+	if s.states.At(c.FD).phase == phaseOpen {
+		s.router.Drained(c)
+	}
+}
+
 // Closed is the loop's.
 func (s *Server) Closed(c loop.Conn, why loop.Reason) {
 	st := s.states.At(c.FD)

@@ -152,6 +152,9 @@ func (s *Swarm) key(i int32) (key [16]byte) {
 	return key
 }
 
+// Drained implements loop.Handler: a client that had to wait with what it sends does not send more for it.
+func (s *Swarm) Drained(loop.Conn) {}
+
 // Timer implements loop.Handler: the client took too long to become ready.
 func (s *Swarm) Timer(c loop.Conn) {
 	if i, ok := s.owner(c); ok {
