@@ -3,6 +3,7 @@
 //
 //	test ──Start──▶ redis-server 127.0.0.1:PORT, data in t.TempDir()
 //	     ──Kill, Restart, Pause, Continue──▶ the bad nights of that server
+//	     ──StartReplica, StartSentinels, StartCluster, StartTLS──▶ the ways in which Redis is run in production
 //
 // A test that needs Redis fails where redis-server is not installed: a skipped test proves nothing. It is for
 // failures and durability that an in-process imitation cannot show; it does not pool or share servers between tests.
@@ -15,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -27,11 +29,13 @@ const startTimeout = 15 * time.Second
 
 // Server is one running redis-server. Its methods are for the test's goroutine.
 type Server struct {
-	t    testing.TB
-	dir  string
-	args []string
-	port int
-	proc *process
+	t       testing.TB
+	dir     string
+	args    []string // settings
+	file    []string // settings that come as a file in dir, and what goes with it: Sentinel
+	cliArgs []string // of redis-cli
+	port    int
+	proc    *process
 }
 
 // process is one life of the server.
@@ -45,26 +49,38 @@ type process struct {
 // "--appendonly", "yes", "--appendfsync", "always". The server is stopped when the test ends.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
+	s := &Server{t: t, dir: t.TempDir(), args: args}
+	s.startAnywhere(nil)
+	return s
+}
+
+// startAnywhere starts the server on a free port. prepare, if there is one, completes it when its port is known.
+func (s *Server) startAnywhere(prepare func()) {
+	s.t.Helper()
 	for _, program := range []string{"redis-server", "redis-cli"} {
 		if _, err := exec.LookPath(program); err != nil {
-			t.Fatalf("%s is not installed: apt-get install redis-server, or brew install redis", program)
+			s.t.Fatalf("%s is not installed: apt-get install redis-server, or brew install redis", program)
 		}
 	}
-	s := &Server{t: t, dir: t.TempDir(), args: args}
-	t.Cleanup(s.Kill)
+	s.t.Cleanup(s.Kill)
 	var err error
 	for range 5 { // a port that was free may be taken by the time redis-server wants it
-		s.port = freePort(t)
+		s.port = freePort(s.t)
+		if prepare != nil {
+			prepare()
+		}
 		if err = s.start(); err == nil {
-			return s
+			return
 		}
 	}
-	t.Fatal(err)
-	return nil
+	s.t.Fatal(err)
 }
 
 // URL is the address in the form that programs take, redis://127.0.0.1:PORT/0.
 func (s *Server) URL() string { return "redis://" + s.Addr() + "/0" }
+
+// Port is the port that the server listens on.
+func (s *Server) Port() int { return s.port }
 
 // Addr is 127.0.0.1:PORT.
 func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
@@ -116,7 +132,7 @@ func (s *Server) CLI(args ...string) string {
 }
 
 func (s *Server) cli(args ...string) (string, error) {
-	out, err := exec.Command("redis-cli", append([]string{"-e", "-p", strconv.Itoa(s.port)}, args...)...).CombinedOutput()
+	out, err := exec.Command("redis-cli", slices.Concat([]string{"-e", "-p", strconv.Itoa(s.port)}, s.cliArgs, args)...).CombinedOutput()
 	text := strings.TrimSuffix(string(out), "\n")
 	if err != nil {
 		return text, fmt.Errorf("%w: %s", err, text)
@@ -125,8 +141,13 @@ func (s *Server) cli(args ...string) (string, error) {
 }
 
 func (s *Server) start() error {
-	args := []string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendonly", "no"}
-	cmd := exec.Command("redis-server", append(args, s.args...)...)
+	args := s.file
+	if args == nil {
+		args = []string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendonly", "no",
+			"--repl-diskless-sync-delay", "0"} // a replica need not wait for others
+		args = append(args, s.args...)
+	}
+	cmd := exec.Command("redis-server", args...)
 	cmd.SysProcAttr = dieWithParent()
 	p := &process{exited: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = &p.output, &p.output
@@ -171,6 +192,16 @@ func (s *Server) awaitAnswer() error {
 		if time.Now().After(deadline) {
 			s.Kill()
 			return fmt.Errorf("redis-server on %s did not answer in %v: %w", s.Addr(), startTimeout, os.ErrDeadlineExceeded)
+		}
+	}
+}
+
+// await polls until done says that it is so, and fails the test when it is not within startTimeout.
+func await(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(startTimeout); !done(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within %v", what, startTimeout)
 		}
 	}
 }

@@ -127,7 +127,7 @@ func (g *Group) CommitRead(ctx context.Context, outcomes []Outcome, window time.
 func (g *Group) readArgs(r Reading) []any {
 	args := make([]any, 0, 9+2*len(r.Partitions))
 	args = append(args, "XREADGROUP", "GROUP", g.name, g.consumer, "COUNT", r.Count)
-	if block := min(r.Block, g.c.rdb.Options().ReadTimeout/2); block >= time.Millisecond { // BLOCK 0 is for ever
+	if block := min(r.Block, g.c.timeout/2); block >= time.Millisecond { // BLOCK 0 is for ever
 		args = append(args, "BLOCK", block.Milliseconds())
 	}
 	args = append(args, "STREAMS")

@@ -1,8 +1,8 @@
 package redis
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -21,48 +21,49 @@ func (c *Client) KeepNode(ctx context.Context, key string, read stream.ID, ttl t
 	return err
 }
 
-// Delete removes keys.
+// Delete removes keys, one by one: in a Cluster they may be anywhere.
 func (c *Client) Delete(ctx context.Context, keys ...string) error {
-	return c.rdb.Del(ctx, keys...).Err()
+	_, err := c.rdb.Pipelined(ctx, func(p goredis.Pipeliner) error {
+		for _, key := range keys {
+			p.Del(ctx, key)
+		}
+		return nil
+	})
+	return err
 }
 
 // TrimIn removes from the `in` streams what every consumer group has acknowledged (XINFO GROUPS, XPENDING, XTRIM MINID),
 // unless another node does so for the next ttl. A stream that no group reads is left alone. It returns how many
-// entries went.
+// entries went, also beside an error: in a Cluster that is of some partitions, and the others have been trimmed.
 func (c *Client) TrimIn(ctx context.Context, node string, ttl time.Duration) (removed int64, err error) {
 	mine, err := c.rdb.SetNX(ctx, c.keys.Trim(), node, ttl).Result()
 	if err != nil || !mine {
 		return 0, err
 	}
 	groups := make([]*goredis.XInfoGroupsCmd, c.partitions)
-	if err := c.each(ctx, func(p goredis.Pipeliner, i int, key string) { groups[i] = p.XInfoGroups(ctx, key) }); err != nil {
-		return 0, err
-	}
+	errGroups := c.each(ctx, func(p goredis.Pipeliner, i int, key string) { groups[i] = p.XInfoGroups(ctx, key) })
 	pending := make([][]*goredis.XPendingCmd, c.partitions)
-	if err := c.each(ctx, func(p goredis.Pipeliner, i int, key string) {
+	errPending := c.each(ctx, func(p goredis.Pipeliner, i int, key string) {
 		for _, g := range groups[i].Val() {
 			pending[i] = append(pending[i], p.XPending(ctx, key, g.Name))
 		}
-	}); err != nil {
-		return 0, err
-	}
+	})
 	trims := make([]*goredis.IntCmd, c.partitions)
-	if err := c.each(ctx, func(p goredis.Pipeliner, i int, key string) {
+	errTrims := c.each(ctx, func(p goredis.Pipeliner, i int, key string) {
 		if from, ok := needed(groups[i].Val(), pending[i]); ok {
 			trims[i] = p.XTrimMinID(ctx, key, from.String())
 		}
-	}); err != nil {
-		return 0, err
-	}
+	})
 	for _, t := range trims {
 		if t != nil {
 			removed += t.Val()
 		}
 	}
-	return removed, nil
+	return removed, cmp.Or(errGroups, errPending, errTrims)
 }
 
-// each pipelines commands for every `in` stream. A stream that does not exist is no error.
+// each pipelines commands for every `in` stream, and returns the first error that concerns more than one stream. That a
+// stream or a group does not exist is no error; what failed has no value.
 func (c *Client) each(ctx context.Context, add func(p goredis.Pipeliner, partition int, key string)) error {
 	cmds, err := c.rdb.Pipelined(ctx, func(p goredis.Pipeliner) error {
 		for i := range c.partitions {
@@ -71,11 +72,11 @@ func (c *Client) each(ctx context.Context, add func(p goredis.Pipeliner, partiti
 		return nil
 	})
 	for _, cmd := range cmds {
-		if _, reply := errors.AsType[goredis.Error](cmd.Err()); cmd.Err() != nil && !reply {
-			return cmd.Err()
+		if err := cmd.Err(); err != nil && ofAll(err) {
+			return err
 		}
 	}
-	if _, reply := errors.AsType[goredis.Error](err); err != nil && !reply {
+	if err != nil && ofAll(err) {
 		return err
 	}
 	return nil

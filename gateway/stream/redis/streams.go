@@ -3,8 +3,6 @@ package redis
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -12,50 +10,10 @@ import (
 	"github.com/millracehq/millrace/gateway/stream"
 )
 
-// Append writes entries (XADD) in one round trip and says of each whether it is stored. When the connection breaks on the way,
-// an entry may have been stored although its error is set. Errors that do not concern one entry alone wrap stream.ErrDown.
-func (c *Client) Append(ctx context.Context, adds []stream.Add) []error {
-	pipe := c.rdb.Pipeline()
-	for i := range adds {
-		args := make([]any, 0, len(adds[i].Values)+6)
-		args = append(args, "XADD", adds[i].Key)
-		if adds[i].MaxLen > 0 {
-			args = append(args, "MAXLEN", "~", adds[i].MaxLen)
-		}
-		args = append(append(args, "*"), adds[i].Values...)
-		pipe.Do(ctx, args...)
-	}
-	cmds, err := pipe.Exec(ctx)
-	errs := make([]error, len(adds))
-	for i := range errs {
-		if i < len(cmds) {
-			errs[i] = classify(cmds[i].Err())
-		} else {
-			errs[i] = classify(err)
-		}
-	}
-	return errs
-}
-
-// classify tells what Redis says of one command from what concerns them all: a broken connection, or a server that takes
-// no writes now.
-func classify(err error) error {
-	if err == nil {
-		return nil
-	}
-	if _, reply := errors.AsType[goredis.Error](err); reply {
-		code, _, _ := strings.Cut(err.Error(), " ")
-		switch code {
-		case "LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH", "NOPERM", "OOM", "MISCONF", "NOREPLICAS":
-		default:
-			return err
-		}
-	}
-	return fmt.Errorf("%w: %w", stream.ErrDown, err)
-}
-
 // Read waits up to block for entries behind the cursors (one XREAD), at most count from each stream. Nothing new is
-// no error and no entries. The wait does not end with ctx: block bounds it, and must stay well below Config.Timeout.
+// no error and no entries. The wait does not end with ctx: block bounds it, and must stay well below Config.Timeout,
+// which ends it when the server has frozen. In a Cluster all cursors must be of one partition or of one node: else it
+// answers CROSSSLOT, since one command cannot have keys of several slots, even when one server has them all.
 func (c *Client) Read(ctx context.Context, cursors []stream.Cursor, count int, block time.Duration) ([]stream.Entries, error) {
 	args := make([]any, 0, 2*len(cursors)+6)
 	args = append(args, "XREAD", "COUNT", count, "BLOCK", max(block.Milliseconds(), 1), "STREAMS")
