@@ -13,6 +13,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/millracehq/millrace/gateway/internal/auth"
+	"github.com/millracehq/millrace/gateway/internal/hub"
 	"github.com/millracehq/millrace/gateway/internal/route"
 	"github.com/millracehq/millrace/gateway/stream"
 )
@@ -41,6 +42,10 @@ type Config struct {
 	TotalOutboxBytes int64         `yaml:"total_outbox_bytes"` // unsent bytes of all; default 256 MiB
 	RingBytes        int           `yaml:"ring_bytes"`         // bytes of publications that wait for Redis; default 16 MiB
 	RedisWait        time.Duration `yaml:"redis_wait"`         // how long to wait for Redis at the start; default 10s
+	DurableReplicas  int           `yaml:"durable_replicas"`   // replicas of Redis that must have a publication before it is acknowledged; default 0
+	History          time.Duration `yaml:"history"`            // for how long publications can be resumed from; default 5m, and 10,000 entries a partition
+	WindowBytes      int           `yaml:"window_bytes"`       // of publications kept in memory for those who resume; default 64 MiB
+	Backlog          int64         `yaml:"backlog"`            // entries that may wait for backends before publications are refused; default 1,000,000
 
 	Namespaces map[string]Namespace `yaml:"namespaces"` // default: echo to the backend, direct
 
@@ -53,6 +58,7 @@ type Namespace struct {
 	Publish   string `yaml:"publish"`   // backend (default), direct or deny
 	Authorize string `yaml:"authorize"` // token (default) or anyone
 	MaxBody   int    `yaml:"max_body"`  // bytes; default: what a frame holds
+	Slow      string `yaml:"slow"`      // what a subscriber that reads too slowly gets: close (default), drop-oldest or latest
 }
 
 // DefaultNamespaces are those of a gateway without a configuration file.
@@ -85,6 +91,9 @@ func (c Config) withDefaults() Config {
 	def(&c.TotalOutboxBytes, 256<<20)
 	def(&c.RingBytes, 16<<20)
 	def(&c.RedisWait, 10*time.Second)
+	def(&c.History, 5*time.Minute)
+	def(&c.WindowBytes, 64<<20)
+	def(&c.Backlog, 1_000_000)
 	if len(c.Namespaces) == 0 {
 		c.Namespaces = DefaultNamespaces()
 	}
@@ -137,9 +146,13 @@ func (c Config) Validate() error {
 			bad("%s: %v is not in 1s to 1h", name, d)
 		}
 	}
+	if c.History < time.Second || c.History > 24*time.Hour {
+		bad("history: %v is not in 1s to 24h", c.History)
+	}
 	for name, n := range map[string]int{
 		"max_connections": c.MaxConnections, "max_subscriptions": c.MaxSubscriptions, "max_requests": c.MaxRequests,
 		"outbox_bytes": c.OutboxBytes, "total_outbox_bytes": int(c.TotalOutboxBytes), "ring_bytes": c.RingBytes,
+		"window_bytes": c.WindowBytes, "backlog": int(c.Backlog), "durable_replicas": c.DurableReplicas,
 	} {
 		if n < 0 {
 			bad("%s: %d is negative", name, n)
@@ -162,6 +175,11 @@ func (n Namespace) route() (route.Namespace, error) {
 	default:
 		return out, fmt.Errorf("publish: %q is not backend, direct or deny", n.Publish)
 	}
+	slow, known := policies[n.Slow]
+	if !known {
+		return out, fmt.Errorf("slow: %q is not close, drop-oldest or latest", n.Slow)
+	}
+	out.Slow = slow
 	if n.Authorize != "token" && n.Authorize != "anyone" {
 		return out, fmt.Errorf("authorize: %q is neither token nor anyone", n.Authorize)
 	}
@@ -170,6 +188,8 @@ func (n Namespace) route() (route.Namespace, error) {
 	}
 	return out, nil
 }
+
+var policies = map[string]hub.Policy{"": hub.Close, "close": hub.Close, "drop-oldest": hub.DropOldest, "latest": hub.Latest}
 
 // hello is the JSON of the hello frame.
 func (c Config) hello(node string) []byte {

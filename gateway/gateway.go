@@ -67,7 +67,7 @@ func New(cfg Config) (*Gateway, error) {
 	nonce := strings.ToLower(rand.Text()[:8])
 	g := &Gateway{cfg: cfg, node: nodeName(cfg.Node) + "-" + nonce, set: metrics.NewSet(), budget: &loop.Budget{Limit: cfg.TotalOutboxBytes}}
 	var err error
-	if g.streams, err = redis.New(redis.Config{URL: cfg.Redis, Prefix: cfg.Prefix, Partitions: cfg.Partitions, Timeout: redisTimeout}); err != nil {
+	if g.streams, err = redis.New(redis.Config{URL: cfg.Redis, Prefix: cfg.Prefix, Partitions: cfg.Partitions, Timeout: redisTimeout, Replicas: cfg.DurableReplicas}); err != nil {
 		return nil, err
 	}
 	if g.loops, err = loop.NewGroup(cfg.Loops, loop.Config{
@@ -89,6 +89,7 @@ func (g *Gateway) wire(nonce string) {
 	rc := route.Config{
 		Nonce: nonce, Hello: cfg.hello(g.node), Namespaces: map[string]route.Namespace{}, Partitions: cfg.Partitions,
 		MaxSubscriptions: cfg.MaxSubscriptions, MaxRequests: cfg.MaxRequests, RequestTimeout: cfg.RequestTimeout,
+		WindowBytes: cfg.WindowBytes / len(g.loops), WindowTime: cfg.History,
 	}
 	for name, ns := range cfg.Namespaces {
 		rc.Namespaces[name], _ = ns.route() // validated
@@ -104,7 +105,8 @@ func (g *Gateway) wire(nonce string) {
 		sides[i] = relay.Loop{Poster: l, Sink: r}
 	}
 	g.relay = relay.New(relay.Config{
-		Node: g.node, Keys: stream.Keys{Prefix: cfg.Prefix}, Partitions: cfg.Partitions, RingBytes: cfg.RingBytes, Logger: cfg.Logger,
+		Node: g.node, Keys: stream.Keys{Prefix: cfg.Prefix}, Partitions: cfg.Partitions, RingBytes: cfg.RingBytes,
+		History: cfg.History, WindowBytes: cfg.WindowBytes / len(g.loops), Backlog: cfg.Backlog, Logger: cfg.Logger,
 	}, g.streams, sides)
 	for _, r := range g.routers {
 		r.Wire(g.relay)

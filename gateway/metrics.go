@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/millracehq/millrace/gateway/internal/conn"
+	"github.com/millracehq/millrace/gateway/internal/hub"
 	"github.com/millracehq/millrace/gateway/internal/relay"
 	"github.com/millracehq/millrace/gateway/internal/route"
 	"github.com/millracehq/millrace/gateway/protocol"
@@ -20,6 +21,12 @@ func (g *Gateway) registerMetrics() {
 	g.sumRouters("millrace_requests_waiting", func(s *route.Stats) float64 { return float64(s.Requests) })
 	g.sumRouters("millrace_publications_total", func(s *route.Stats) float64 { return float64(s.Published) })
 	g.sumRouters("millrace_deliveries_total", func(s *route.Stats) float64 { return float64(s.Delivered) })
+	g.sumRouters("millrace_replayed_total", func(s *route.Stats) float64 { return float64(s.Replayed) })
+	g.sumRouters("millrace_subscriptions_behind", func(s *route.Stats) float64 { return float64(s.Behind) })
+	g.sumRouters("millrace_window_bytes", func(s *route.Stats) float64 { return float64(s.WindowBytes) })
+	for why := range hub.GapReasons {
+		g.sumRouters(fmt.Sprintf("millrace_gaps_total{reason=%q}", why), func(s *route.Stats) float64 { return float64(s.Gaps[why]) })
+	}
 	g.sumRouters("millrace_answers_late_total", func(s *route.Stats) float64 { return float64(s.LateAnswers) })
 	g.sumRouters("millrace_credentials_refused_total", func(s *route.Stats) float64 { return float64(s.Refused) })
 	for verb := protocol.VerbNone; verb <= protocol.VerbPing; verb++ {
@@ -59,6 +66,11 @@ func (g *Gateway) registerMetrics() {
 	g.ofRelay("millrace_stream_reads_total", func(s relay.Stats) float64 { return float64(s.Reads) })
 	g.ofRelay("millrace_stream_outages_total", func(s relay.Stats) float64 { return float64(s.Outages) })
 	g.ofRelay("millrace_stream_trimmed_total", func(s relay.Stats) float64 { return float64(s.Trimmed) })
+	g.ofRelay("millrace_stream_history_trimmed_total", func(s relay.Stats) float64 { return float64(s.TrimmedOut) })
+	g.ofRelay("millrace_stream_history_reads_total", func(s relay.Stats) float64 { return float64(s.Older) })
+	g.ofRelay("millrace_stream_lost_total", func(s relay.Stats) float64 { return float64(s.Lost) })
+	g.ofRelay("millrace_stream_backlog_entries", func(s relay.Stats) float64 { return float64(s.Backlog) })
+	g.ofRelay("millrace_canary_age_seconds", func(s relay.Stats) float64 { return s.Canary.Seconds() })
 	g.ofRelay("millrace_ring_entries", func(s relay.Stats) float64 { return float64(s.Ring) })
 	g.ofRelay("millrace_ring_bytes", func(s relay.Stats) float64 { return float64(s.RingBytes) })
 	g.ofRelay("millrace_unswept_bytes", func(s relay.Stats) float64 { return float64(s.Unswept) })

@@ -19,6 +19,12 @@ func (k Keys) Meta() string { return k.prefix() + ":meta" }
 // Trim is held by the node that trims the `in` streams.
 func (k Keys) Trim() string { return k.prefix() + ":trim" }
 
+// TrimOut is held by the node that trims the `out` streams.
+func (k Keys) TrimOut() string { return k.prefix() + ":trim-out" }
+
+// Canary is a stream by which a node proves that the server of partition p takes and gives.
+func (k Keys) Canary(p int, node string) string { return k.partition(p) + ":canary:" + node }
+
 // In is the stream of partition p from gateway to backend.
 func (k Keys) In(p int) string { return k.partition(p) + ":in" }
 

@@ -5,6 +5,9 @@ import "errors"
 // ErrDown is wrapped by errors that say that the store cannot be reached or takes nothing, rather than that it refused one entry.
 var ErrDown = errors.New("the streams are down")
 
+// ErrPartDown is wrapped by errors that say that some of the partitions are down, on a server of their own, and others are not.
+var ErrPartDown = errors.New("a part of the streams is down")
+
 // Entry is one stream entry as the store keeps it: its ID and its fields and values in their order, one after the other.
 type Entry struct {
 	ID     ID
@@ -28,6 +31,8 @@ type Add struct {
 	Key    string
 	MaxLen int64 // about how many entries the stream may keep; 0: all
 	Values []any // fields and values
+
+	ID ID // set once it is stored
 }
 
 // Range is a part of a stream, both ends included unless Open says otherwise.

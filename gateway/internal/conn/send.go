@@ -35,7 +35,7 @@ func (s *Server) flush() {
 	c := s.outConn
 	s.outConn = loop.Conn{}
 	if s.loop.SendCopy(c, s.out) == loop.Full {
-		s.slow(c)
+		s.Slow(c)
 	}
 	s.out = s.out[:0]
 	if cap(s.out) > 8*maxJoin {
@@ -43,18 +43,23 @@ func (s *Server) flush() {
 	}
 }
 
-// Push sends WebSocket frames that are shared with other connections: b is kept by reference and must never change.
-func (s *Server) Push(fd int32, b []byte) { s.send(s.loop.Conn(fd), b) }
-
-// PushCopy sends WebSocket frames from a buffer that will be used again.
-func (s *Server) PushCopy(fd int32, b []byte) {
+// Push sends WebSocket frames that are shared with other connections: b is kept by reference and must never change. It
+// reports false when the outbox is full and nothing was taken.
+func (s *Server) Push(fd int32, b []byte) bool {
 	c := s.loop.Conn(fd)
 	if s.outConn == c {
 		s.flush()
 	}
-	if s.loop.SendCopy(c, b) == loop.Full {
-		s.slow(c)
+	return s.loop.Send(c, b) != loop.Full
+}
+
+// PushCopy is Push from a buffer that will be used again.
+func (s *Server) PushCopy(fd int32, b []byte) bool {
+	c := s.loop.Conn(fd)
+	if s.outConn == c {
+		s.flush()
 	}
+	return s.loop.SendCopy(c, b) != loop.Full
 }
 
 func (s *Server) send(c loop.Conn, b []byte) {
@@ -62,13 +67,13 @@ func (s *Server) send(c loop.Conn, b []byte) {
 		s.flush()
 	}
 	if s.loop.Send(c, b) == loop.Full {
-		s.slow(c)
+		s.Slow(c)
 	}
 }
 
-// slow ends a connection that does not read what it is sent: what has not begun to go out is dropped, so that the
+// Slow ends a connection that does not read what it is sent: what has not begun to go out is dropped, so that the
 // word about it fits.
-func (s *Server) slow(c loop.Conn) {
+func (s *Server) Slow(c loop.Conn) {
 	s.loop.DropUnsent(c)
 	s.closeFor(c, ReasonSlowConsumer, protocol.CloseSlowConsumer, 0, "too slow: the outbox is full; resume from your last position")
 }

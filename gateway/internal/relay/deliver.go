@@ -2,6 +2,7 @@ package relay
 
 import (
 	"sync/atomic"
+	"time"
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
@@ -39,19 +40,18 @@ func (r *Relay) hand(l *Loop, d *delivery, pending *atomic.Int64) {
 }
 
 func (r *Relay) takePublications(partition int, entries []stream.Entry, out []delivery) {
-	users := r.read.parts[partition].loops
+	part := &r.parts[partition]
 	for i := range entries {
-		p, err := stream.DecodePublication(entries[i].Fields)
-		if err != nil {
-			r.bad("out", entries[i].ID, err)
+		p, ok := r.decode(&entries[i])
+		if !ok {
 			continue
 		}
 		var pub hub.Publication
 		if p.Kind == stream.KindPub {
-			pub = hub.Publication{Channel: p.Channel, Frame: frame(&p, entries[i].ID), Skip: p.Skip}
+			pub = publication(&p, partition, part.epoch, entries[i].ID)
 		}
 		for l := range out {
-			if users&(1<<l) == 0 {
+			if part.loops&(1<<l) == 0 {
 				continue
 			}
 			if p.Kind == stream.KindPub {
@@ -63,17 +63,43 @@ func (r *Relay) takePublications(partition int, entries []stream.Entry, out []de
 	}
 	last := hub.Cursor{Partition: partition, ID: entries[len(entries)-1].ID}
 	for l := range out {
-		if users&(1<<l) != 0 {
+		if part.loops&(1<<l) != 0 {
 			out[l].batch.Cursors = append(out[l].batch.Cursors, last)
 		}
 	}
 }
 
+// publications are those among entries of the past: a revoke or a kick of then is over.
+func (r *Relay) publications(partition int, epoch stream.Epoch, entries []stream.Entry) []hub.Publication {
+	out := make([]hub.Publication, 0, len(entries))
+	for i := range entries {
+		if p, ok := r.decode(&entries[i]); ok && p.Kind == stream.KindPub {
+			out = append(out, publication(&p, partition, epoch, entries[i].ID))
+		}
+	}
+	return out
+}
+
+func (r *Relay) decode(e *stream.Entry) (stream.Publication, bool) {
+	p, err := stream.DecodePublication(e.Fields)
+	if err != nil {
+		r.bad("out", e.ID, err)
+	}
+	return p, err == nil
+}
+
+func publication(p *stream.Publication, partition int, epoch stream.Epoch, id stream.ID) hub.Publication {
+	return hub.Publication{
+		ID: id, Partition: int32(partition), Channel: p.Channel, Skip: p.Skip,
+		Frame: frame(p, stream.Position{ID: id, Epoch: epoch}),
+	}
+}
+
 // frame is the whole WebSocket frame of a publication: encoded once, shared by all its subscribers.
-func frame(p *stream.Publication, id stream.ID) []byte {
-	var position [41]byte
+func frame(p *stream.Publication, at stream.Position) []byte {
+	var position [stream.MaxPosition]byte
 	var head [protocol.MaxHead]byte
-	h := protocol.AppendMsg(head[:0], p.Channel, id.Append(position[:0]))
+	h := protocol.AppendMsg(head[:0], p.Channel, at.Append(position[:0]))
 	op := ws.OpText
 	if p.Binary || !utf8.ValidString(p.Data) { // a text frame that is not UTF-8 would cost every subscriber its connection
 		op = ws.OpBinary
@@ -87,6 +113,7 @@ func frame(p *stream.Publication, id stream.ID) []byte {
 func (r *Relay) takeAnswers(entries []stream.Entry, out []delivery) {
 	for i := range entries {
 		if f := entries[i].Fields; len(f) > 1 && f[0] == "kind" && f[1] == kindWake {
+			r.heard.Store(time.Now().UnixNano())
 			continue
 		}
 		a, err := stream.DecodeAnswer(entries[i].Fields)

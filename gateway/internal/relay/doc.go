@@ -3,16 +3,18 @@
 //
 //	loops ── Append ──▶ ring ──▶ writer ──XADD…──▶ `in`, `out`        one goroutine: what gathers during one round
 //	loops ◀── Acked ─────────────┘                                    trip is the next batch
-//	loops ── Use ──────▶ wants ─┐
-//	loops ◀── Live ─────────────┤
-//	loops ◀── Deliver, Answer ──┴─ reader ◀──XREAD── `out` of the partitions in use, and this node's stream
-//	                               one goroutine
-//	keeper: keeps the node's stream from expiring, trims `in` behind the slowest group; one goroutine, every 10 s
+//	loops ── Use ──────▶ lane ──Survey, XREVRANGE──▶ Live             the partition's past opens the resume window
+//	loops ◀── Deliver, Answer, Lost ─── lane ◀──XREAD── `out` of the partitions in use, and this node's stream
+//	loops ── Older ────▶ historian ──XRANGE──▶ Past                   one goroutine: what resume windows do not hold
+//	keeper: canary, trimming, backlog; one goroutine, every second
 //
-// Owners: the ring and the wants are guarded by a lock each, held for a copy; cursors belong to the reader. The ring
+// A lane is one goroutine that reads: one for all streams, or in a Redis Cluster one for each partition and one for the
+// node's stream, since there one XREAD cannot name streams of two slots.
+//
+// Owners: the ring and the wants are guarded by a lock each, held for a copy; cursors belong to their lane. The ring
 // is bounded by bytes and entries; when it is full loops stop reading who publishes (Room), and nothing that was taken
-// is dropped. Writer and reader find out for themselves that Redis is gone; until both are back Append refuses,
-// Ready says why, and the reader goes on at its cursors.
+// is dropped. Writer and lanes find out for themselves that Redis is gone; until both are back Append refuses,
+// Ready says why, and the lanes go on at their cursors, once they know that the streams are still the same (Survey).
 //
 // It does not retry an XADD: the answer lost, it says Unavailable, and who publishes with an ID may send it again.
 package relay
@@ -30,22 +32,32 @@ import (
 // Streams is what the relay needs of Redis; package stream/redis has it.
 type Streams interface {
 	Connect(ctx context.Context, wait time.Duration) error
+	Cluster() bool
 	Append(ctx context.Context, adds []stream.Add) []error
 	Read(ctx context.Context, cursors []stream.Cursor, count int, block time.Duration) ([]stream.Entries, error)
+	Ranges(ctx context.Context, ranges []stream.Range) ([][]stream.Entry, error)
+	Survey(ctx context.Context, witnesses []stream.Witness) ([]stream.Standing, error)
 	Tails(ctx context.Context, keys []string) ([]stream.ID, error)
 	KeepNode(ctx context.Context, key string, read stream.ID, ttl time.Duration) error
 	TrimIn(ctx context.Context, node string, ttl time.Duration) (removed int64, err error)
+	TrimOut(ctx context.Context, node string, history time.Duration, most int64, ttl time.Duration) (removed int64, err error)
+	Backlog(ctx context.Context) (entries int64, err error)
+	Prove(ctx context.Context, node string, ttl time.Duration) error
 	Delete(ctx context.Context, keys ...string) error
 	Ping(ctx context.Context) error
 }
 
 // Sink is one loop's side; its methods are called on that loop.
 type Sink interface {
-	// Live says that partition is read from now on, and that everything after cursor will be delivered; or that it
+	// Live says that a partition is read from now on, and that everything after o.At will be delivered; or that it
 	// could not be arranged.
-	Live(partition int, cursor stream.ID, err error)
+	Live(o *hub.Opening, err error)
+	// Lost says that the stream of a partition in use was lost or went back in time, and how it stands now.
+	Lost(o *hub.Opening)
 	// Deliver hands over what one read brought for partitions in use.
 	Deliver(b *hub.Batch, control []stream.Publication)
+	// Past hands over what Older asked for.
+	Past(p *hub.Past)
 	// Answer hands over entries of the node's stream.
 	Answer(answers []stream.Answer)
 	// Acked says what became of appended commands.
@@ -59,12 +71,15 @@ type Poster interface{ Post(f func()) bool }
 
 // Config of a Relay; the zero value has the defaults named here.
 type Config struct {
-	Node        string      // name of this node, unique among all that run
-	Keys        stream.Keys //
-	Partitions  int         //
-	RingBytes   int         // most bytes of commands that wait for Redis; default 16 MiB
-	RingEntries int         // default 65,536
-	MaxLen      int64       // about how many entries an `out` stream keeps; default 10,000
+	Node        string        // name of this node, unique among all that run
+	Keys        stream.Keys   //
+	Partitions  int           //
+	RingBytes   int           // most bytes of commands that wait for Redis; default 16 MiB
+	RingEntries int           // default 65,536
+	MaxLen      int64         // about how many entries an `out` stream keeps; default 10,000
+	History     time.Duration // for how long an `out` stream keeps entries; default 5 min
+	WindowBytes int           // what a hub's resume windows hold together; default 64 MiB
+	Backlog     int64         // entries in the `in` streams over which nothing more is accepted; default 1,000,000
 	Logger      *slog.Logger
 }
 

@@ -11,71 +11,104 @@ import (
 	"github.com/millracehq/millrace/gateway/stream"
 )
 
-// Relay is the gateway's traffic with the streams. Append, Room, Use, Ready and Stats may be called from anywhere.
+// Relay is the gateway's traffic with the streams. All methods but Run may be called from anywhere.
 type Relay struct {
 	// Immutable after New.
 	cfg     Config
 	streams Streams
 	loops   []Loop
 	nodeKey string
+	lanes   []*lane
+	laneOf  []*lane // by partition
+	started chan struct{}
 
-	ring    ring
-	wants   wants
-	read    reading
-	started chan struct{} // closed when Redis was reached for the first time
-	begin   sync.Once
+	ring      ring
+	historian historian
+	begin     sync.Once
 
 	// Atomic.
-	writerDown atomic.Pointer[string]
-	readerDown atomic.Pointer[string]
-	counts     counts
+	parts     []part
+	unswept   []atomic.Int64         // by loop: bytes of publications that it has still to send
+	down      atomic.Pointer[string] // why nothing can be written
+	sick      atomic.Pointer[string] // why the canary is not well
+	nodeAt    atomic.Pointer[stream.ID]
+	heard     atomic.Int64 // unix ns at which the last canary came back
+	backlog   atomic.Int64
+	partsDown atomic.Int64
+	counts    counts
+}
+
+// part is what is known of a partition.
+type part struct {
+	key string // Immutable.
+
+	// Owned by the lane.
+	loops uint64 // bits of the loops that use it
+	epoch stream.Epoch
+	run   uint64
+
+	// Atomic.
+	unused atomic.Uint64             // bits of loops that have said Unuse
+	stored atomic.Pointer[stream.ID] // newest entry that this gateway has written
+	down   atomic.Pointer[string]    // why nothing can be written to it, where others can be
 }
 
 type counts struct {
-	appended, failed, batches, entries, bad, reads, outages, trimmed atomic.Uint64
+	appended, failed, batches, entries, bad, reads, outages, trimmed, trimmedOut, lost, older atomic.Uint64
 }
 
 // Stats are numbers since the start, and what waits now.
 type Stats struct {
-	Appended  uint64 // commands stored
-	Failed    uint64 // commands that were not, or of which that is not known
-	Batches   uint64 // round trips of the writer
-	Entries   uint64 // entries read
-	Bad       uint64 // entries that could not be read
-	Reads     uint64 // round trips of the reader
-	Outages   uint64 // times that Redis was lost
-	Trimmed   uint64 // entries taken from `in` streams, all groups having acknowledged them
-	Ring      int    // commands that wait
-	RingBytes int
-	Unswept   int // bytes of publications that loops have still to send
+	Appended   uint64 // commands stored
+	Failed     uint64 // commands that were not, or of which that is not known
+	Batches    uint64 // round trips of the writer
+	Entries    uint64 // entries read
+	Bad        uint64 // entries that could not be read
+	Reads      uint64 // round trips of the lanes
+	Outages    uint64 // times that Redis was lost
+	Trimmed    uint64 // entries taken from `in` streams, all groups having acknowledged them
+	TrimmedOut uint64 // entries taken from `out` streams
+	Lost       uint64 // streams that were lost or went back in time while they were read
+	Older      uint64 // reads of what resume windows did not hold
+	Ring       int    // commands that wait
+	RingBytes  int
+	Unswept    int           // bytes of publications that loops have still to send
+	Backlog    int64         // entries in the `in` streams
+	Canary     time.Duration // since the last canary came back
 }
-
-// wants are the partitions that loops ask for, until the reader takes them.
-type wants struct {
-	mu   sync.Mutex
-	list []want // Guarded by mu.
-	wake atomic.Bool
-}
-
-type want struct{ loop, partition int }
 
 // New makes a relay; Run does its work.
 func New(cfg Config, streams Streams, loops []Loop) *Relay {
-	if cfg.RingBytes == 0 {
-		cfg.RingBytes = 16 << 20
+	def(&cfg.RingBytes, 16<<20)
+	def(&cfg.RingEntries, 1<<16)
+	def(&cfg.MaxLen, 10_000)
+	def(&cfg.History, 5*time.Minute)
+	def(&cfg.WindowBytes, 64<<20)
+	def(&cfg.Backlog, 1_000_000)
+	r := &Relay{
+		cfg: cfg, streams: streams, loops: loops, nodeKey: cfg.Keys.Node(cfg.Node), started: make(chan struct{}),
+		parts: make([]part, cfg.Partitions), unswept: make([]atomic.Int64, len(loops)), laneOf: make([]*lane, cfg.Partitions),
 	}
-	if cfg.RingEntries == 0 {
-		cfg.RingEntries = 1 << 16
-	}
-	if cfg.MaxLen == 0 {
-		cfg.MaxLen = 10_000
-	}
-	r := &Relay{cfg: cfg, streams: streams, loops: loops, nodeKey: cfg.Keys.Node(cfg.Node), started: make(chan struct{})}
 	r.ring.init(cfg)
-	r.read.init(r)
-	starting := "starting"
-	r.readerDown.Store(&starting)
+	r.historian.wake = make(chan struct{}, 1)
+	all := newLane(r, "the streams", true)
+	r.lanes = []*lane{all}
+	for p := range r.parts {
+		r.parts[p].key = cfg.Keys.Out(p)
+		r.laneOf[p] = all
+		if streams.Cluster() {
+			r.laneOf[p] = newLane(r, fmt.Sprintf("partition %d", p), false)
+			r.lanes = append(r.lanes, r.laneOf[p])
+		}
+	}
 	return r
+}
+
+func def[T comparable](v *T, otherwise T) {
+	var zero T
+	if *v == zero {
+		*v = otherwise
+	}
 }
 
 // Started is closed once the streams can be read: what is accepted before would be refused.
@@ -84,9 +117,12 @@ func (r *Relay) Started() <-chan struct{} { return r.started }
 // Run writes and reads until ctx is done; then it writes what was appended, tells the loops, and returns.
 func (r *Relay) Run(ctx context.Context) {
 	var wg sync.WaitGroup
-	stopReader, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	wg.Go(func() { r.runReader(stopReader) })
-	wg.Go(func() { r.runKeeper(stopReader) })
+	stopReading, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	for _, l := range r.lanes {
+		wg.Go(func() { l.run(stopReading) })
+	}
+	wg.Go(func() { r.runKeeper(stopReading) })
+	wg.Go(func() { r.runHistorian(stopReading) })
 	r.runWriter(ctx)
 	cancel()
 	_ = r.wake(context.Background())
@@ -96,18 +132,42 @@ func (r *Relay) Run(ctx context.Context) {
 	_ = r.streams.Delete(deadline, r.nodeKey) // it expires by itself in any case
 }
 
-// Ready says why commands are refused, nil when they are not.
+// canaryLate is for how long no canary may come back before the gateway counts as sick.
+const canaryLate = 5 * time.Second
+
+// Ready says why clients should go elsewhere, nil when they should not: something cannot be written or read, or the
+// canary, which goes the way of a publication, does not come back.
 func (r *Relay) Ready() error {
-	for _, p := range []*atomic.Pointer[string]{&r.writerDown, &r.readerDown} {
-		if why := p.Load(); why != nil {
+	for _, why := range []*string{r.down.Load(), r.sick.Load()} {
+		if why != nil {
 			return errors.New(*why)
 		}
+	}
+	for _, l := range r.lanes {
+		if why := l.down.Load(); why != nil {
+			return errors.New(*why)
+		}
+	}
+	for p := range r.parts {
+		if why := r.parts[p].down.Load(); why != nil {
+			return errors.New(*why)
+		}
+	}
+	if late := r.canary(); late > canaryLate {
+		return fmt.Errorf("the canary has not come back from Redis for %v", late.Round(time.Second))
 	}
 	return nil
 }
 
-// Up is Ready without a reason: two loads.
-func (r *Relay) Up() bool { return r.writerDown.Load() == nil && r.readerDown.Load() == nil }
+func (r *Relay) canary() time.Duration { return time.Since(time.Unix(0, r.heard.Load())) }
+
+// Up reports whether commands to a partition are taken: three loads.
+func (r *Relay) Up(partition int) bool {
+	return r.down.Load() == nil && r.laneOf[partition].down.Load() == nil && r.parts[partition].down.Load() == nil
+}
+
+// Full reports whether the backlog of the `in` streams is over its bound: backends are too few, or gone.
+func (r *Relay) Full() bool { return r.backlog.Load() >= r.cfg.Backlog }
 
 // Room reports whether Append may be called. When not, Sink.Resume is called once there is.
 func (r *Relay) Room() bool { return r.ring.room() }
@@ -117,32 +177,32 @@ func (r *Relay) Append(c *Command) { r.ring.append(c) }
 
 // Use asks that partition be read for a loop. The answer is Sink.Live; entries come until Unuse.
 func (r *Relay) Use(loop, partition int) {
-	r.wants.mu.Lock()
-	r.wants.list = append(r.wants.list, want{loop, partition})
-	r.wants.mu.Unlock()
-	r.wants.wake.Store(true)
-	r.ring.poke()
+	if r.laneOf[partition].want(want{loop, partition}) {
+		r.ring.poke() // the writer wakes the lane, which may wait for Redis
+	}
 }
 
 // Unuse says that a loop has no subscriber of partition any more. Entries that are under way may still come.
-func (r *Relay) Unuse(loop, partition int) { r.read.unuse(loop, partition) }
+func (r *Relay) Unuse(loop, partition int) { r.parts[partition].unused.Or(1 << loop) }
 
 // Stats may be called from any goroutine.
 func (r *Relay) Stats() Stats {
 	c := &r.counts
 	unswept := 0
-	for i := range r.read.pending {
-		unswept += int(r.read.pending[i].Load())
+	for i := range r.unswept {
+		unswept += int(r.unswept[i].Load())
 	}
 	return Stats{
 		Appended: c.appended.Load(), Failed: c.failed.Load(), Batches: c.batches.Load(), Entries: c.entries.Load(),
-		Bad: c.bad.Load(), Reads: c.reads.Load(), Outages: c.outages.Load(), Trimmed: c.trimmed.Load(),
+		Bad: c.bad.Load(), Reads: c.reads.Load(), Outages: c.outages.Load(), Trimmed: c.trimmed.Load(), TrimmedOut: c.trimmedOut.Load(),
+		Lost: c.lost.Load(), Older: c.older.Load(),
 		Ring: int(r.ring.count.Load()), RingBytes: int(r.ring.size.Load()), Unswept: unswept,
+		Backlog: r.backlog.Load(), Canary: r.canary(),
 	}
 }
 
-// down notes that a side has lost Redis, and says so once.
-func (r *Relay) down(side *atomic.Pointer[string], what string, err error) {
+// lostTouch notes that a side has lost Redis, and says so once.
+func (r *Relay) lostTouch(side *atomic.Pointer[string], what string, err error) {
 	why := fmt.Sprintf("%s: %v", what, err)
 	if side.Swap(&why) == nil {
 		r.counts.outages.Add(1)
@@ -150,23 +210,19 @@ func (r *Relay) down(side *atomic.Pointer[string], what string, err error) {
 	}
 }
 
-func (r *Relay) up(side *atomic.Pointer[string], what string) {
-	if side.Swap(nil) == nil {
+func (r *Relay) inTouch(side *atomic.Pointer[string], what string) {
+	if side.Load() == nil || side.Swap(nil) == nil {
 		return
 	}
-	first := false
-	r.begin.Do(func() { close(r.started); first = true })
-	if !first {
-		r.cfg.Logger.Info("Redis is back", "what", what)
-	}
+	r.cfg.Logger.Info("Redis is back", "what", what)
 }
 
-// wake makes the reader's XREAD return, by an entry of the gateway's own in the node's stream.
+// wake makes the lane that reads the node's stream look up, by an entry of the gateway's own.
 func (r *Relay) wake(ctx context.Context) error {
 	return r.streams.Append(ctx, []stream.Add{{Key: r.nodeKey, Values: []any{"kind", kindWake, "conn", "-"}}})[0]
 }
 
-// kindWake is not part of the contract: it never leaves the node that writes it.
+// kindWake is not part of the contract: it never leaves the node that writes it. It is also the canary.
 const kindWake = "wake"
 
 // pause waits, but not longer than ctx.

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,10 +24,13 @@ type fakeStreams struct {
 	seq     uint64
 	down    bool
 	adds    int
+	epoch   stream.Epoch
+	cluster bool // immutable
+	backlog atomic.Int64
 }
 
 func newFakeStreams() *fakeStreams {
-	f := &fakeStreams{entries: map[string][]stream.Entry{}}
+	f := &fakeStreams{entries: map[string][]stream.Entry{}, epoch: 5}
 	f.cond = sync.NewCond(&f.mu)
 	return f
 }
@@ -57,6 +62,51 @@ func (f *fakeStreams) KeepNode(context.Context, string, stream.ID, time.Duration
 func (f *fakeStreams) TrimIn(context.Context, string, time.Duration) (int64, error) {
 	return 0, f.check()
 }
+
+func (f *fakeStreams) TrimOut(context.Context, string, time.Duration, int64, time.Duration) (int64, error) {
+	return 0, f.check()
+}
+func (f *fakeStreams) Backlog(context.Context) (int64, error)             { return f.backlog.Load(), f.check() }
+func (f *fakeStreams) Prove(context.Context, string, time.Duration) error { return f.check() }
+func (f *fakeStreams) Cluster() bool                                      { return f.cluster }
+
+func (f *fakeStreams) Survey(_ context.Context, witnesses []stream.Witness) ([]stream.Standing, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.down {
+		return nil, errDown
+	}
+	out := make([]stream.Standing, len(witnesses))
+	for i, w := range witnesses {
+		out[i] = stream.Standing{Epoch: f.epoch, Run: 1, Whole: true}
+		if all := f.entries[stream.Keys{}.Out(w.Partition)]; len(all) > 0 {
+			out[i].Last = all[len(all)-1].ID
+		}
+	}
+	return out, nil
+}
+
+func (f *fakeStreams) Ranges(_ context.Context, ranges []stream.Range) ([][]stream.Entry, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.down {
+		return nil, errDown
+	}
+	out := make([][]stream.Entry, len(ranges))
+	for i, r := range ranges {
+		all := slices.Clone(f.entries[r.Key])
+		if r.Newest {
+			slices.Reverse(all)
+		}
+		for _, e := range all {
+			before, after := e.ID.Before(r.From) || r.Open && !r.Newest && e.ID == r.From, r.To.Before(e.ID) || r.Open && r.Newest && e.ID == r.To
+			if !before && !after && len(out[i]) < r.Count {
+				out[i] = append(out[i], e)
+			}
+		}
+	}
+	return out, nil
+}
 func (f *fakeStreams) Delete(context.Context, ...string) error { return f.check() }
 
 func (f *fakeStreams) Append(_ context.Context, adds []stream.Add) []error {
@@ -70,7 +120,8 @@ func (f *fakeStreams) Append(_ context.Context, adds []stream.Add) []error {
 			continue
 		}
 		f.seq++
-		e := stream.Entry{ID: stream.ID{MS: 1, Seq: f.seq}}
+		e := stream.Entry{ID: stream.ID{MS: uint64(time.Now().UnixMilli()), Seq: f.seq}}
+		adds[i].ID = e.ID
 		for _, v := range a.Values {
 			e.Fields = append(e.Fields, fmt.Sprint(v))
 		}
@@ -125,14 +176,16 @@ func (f *fakeStreams) Tails(_ context.Context, keys []string) ([]stream.ID, erro
 type fakeLoop struct {
 	mu      sync.Mutex
 	acks    []Ack
-	live    map[int]stream.ID
+	live    map[int]*hub.Opening
+	lost    []*hub.Opening
+	past    []*hub.Past
 	refused map[int]int
 	got     []string
 	resumed int
 }
 
 func newFakeLoop() *fakeLoop {
-	return &fakeLoop{live: map[int]stream.ID{}, refused: map[int]int{}}
+	return &fakeLoop{live: map[int]*hub.Opening{}, refused: map[int]int{}}
 }
 
 func (l *fakeLoop) Post(f func()) bool {
@@ -142,13 +195,15 @@ func (l *fakeLoop) Post(f func()) bool {
 	return true
 }
 
-func (l *fakeLoop) Live(p int, cursor stream.ID, err error) {
+func (l *fakeLoop) Live(o *hub.Opening, err error) {
 	if err != nil {
-		l.refused[p]++
+		l.refused[o.Partition]++
 		return
 	}
-	l.live[p] = cursor
+	l.live[o.Partition] = o
 }
+func (l *fakeLoop) Lost(o *hub.Opening) { l.lost = append(l.lost, o) }
+func (l *fakeLoop) Past(p *hub.Past)    { l.past = append(l.past, p) }
 
 func (l *fakeLoop) Deliver(b *hub.Batch, _ []stream.Publication) {
 	for _, p := range b.Publications {
@@ -164,7 +219,11 @@ func (l *fakeLoop) with(f func()) { l.Post(f) }
 
 func newTestRelay(t *testing.T, cfg Config, n int) (*Relay, *fakeStreams, []*fakeLoop) {
 	t.Helper()
-	f := newFakeStreams()
+	return newTestRelayOn(t, newFakeStreams(), cfg, n)
+}
+
+func newTestRelayOn(t *testing.T, f *fakeStreams, cfg Config, n int) (*Relay, *fakeStreams, []*fakeLoop) {
+	t.Helper()
 	var fakes []*fakeLoop
 	var loops []Loop
 	for range n {
@@ -231,9 +290,9 @@ func TestNothingIsLostWhileRedisComesAndGoes(t *testing.T) {
 	}
 	for range 5 {
 		f.set(true)
-		eventually(t, "it is down", func() bool { return !r.Up() })
+		eventually(t, "it is down", func() bool { return !r.Up(0) })
 		f.set(false)
-		eventually(t, "it is up", r.Up)
+		eventually(t, "it is up", func() bool { return r.Up(0) })
 	}
 	wg.Wait()
 	stored := 0
@@ -284,11 +343,11 @@ func TestUseWhileRedisIsGone(t *testing.T) {
 	r, f, fakes := newTestRelay(t, Config{}, 1)
 	l := fakes[0]
 	f.set(true)
-	eventually(t, "it is down", func() bool { return !r.Up() })
+	eventually(t, "it is down", func() bool { return !r.Up(0) })
 	r.Use(0, 2)
 	eventually(t, "refused", func() (ok bool) { l.with(func() { ok = l.refused[2] == 1 }); return ok })
 	f.set(false)
-	eventually(t, "it is up", r.Up)
+	eventually(t, "it is up", func() bool { return r.Up(0) })
 	r.Use(0, 2)
 	eventually(t, "live", func() (ok bool) { l.with(func() { _, ok = l.live[2] }); return ok })
 }
@@ -328,7 +387,7 @@ func TestUnuse(t *testing.T) {
 
 func TestPublicationFrameIsOneAllocation(t *testing.T) {
 	p := stream.Publication{Channel: "echo:some-channel", Data: "a body of some bytes"}
-	if n := testing.AllocsPerRun(1000, func() { _ = frame(&p, stream.ID{MS: 1_700_000_000_000}) }); n > 1 {
+	if n := testing.AllocsPerRun(1000, func() { _ = frame(&p, stream.Position{ID: stream.ID{MS: 1_700_000_000_000}, Epoch: stream.MaxEpoch}) }); n > 1 {
 		t.Fatalf("%v allocations", n)
 	}
 }

@@ -26,7 +26,7 @@ func (r *Relay) runWriter(ctx context.Context) {
 			return
 		}
 		spare = r.write(spare)
-		if r.writerDown.Load() != nil {
+		if r.down.Load() != nil || r.partsDown.Load() > 0 {
 			pause(ctx, retryAfter)
 			r.probe()
 		}
@@ -36,7 +36,7 @@ func (r *Relay) runWriter(ctx context.Context) {
 // write empties the ring once and returns the emptied batch.
 func (r *Relay) write(spare *batch) *batch {
 	b := r.ring.swap(spare)
-	if r.wants.wake.Swap(false) {
+	if r.lanes[0].wanted.Swap(false) {
 		_ = r.wake(context.Background()) // if it fails, so does the read that it is to end
 	}
 	text := string(b.text) // one copy, of which all values are parts
@@ -63,11 +63,19 @@ func (r *Relay) writeSome(text string, records []record) {
 	var failure error // the worst: one that concerns all
 	for i := range records {
 		rec := &records[i]
-		switch {
-		case errs[i] == nil:
+		if errs[i] == nil {
 			stored++
-		case failure == nil || errors.Is(errs[i], stream.ErrDown):
-			failure = errs[i]
+			if rec.flags&flagDirect != 0 {
+				id := adds[i].ID // not by reference to adds, which would stay
+				r.parts[rec.partition].stored.Store(&id)
+			}
+		} else {
+			if failure == nil || errors.Is(errs[i], stream.ErrDown) {
+				failure = errs[i]
+			}
+			if errors.Is(errs[i], stream.ErrPartDown) {
+				r.partDown(int(rec.partition), errs[i])
+			}
 		}
 		// A failure is told even where no answer was wanted.
 		if errs[i] != nil || rec.flags&flagAnswer != 0 {
@@ -75,12 +83,14 @@ func (r *Relay) writeSome(text string, records []record) {
 		}
 	}
 	r.counts.appended.Add(uint64(stored))
-	r.counts.failed.Add(uint64(len(records) - stored))
-	if failure != nil && !errors.Is(failure, stream.ErrDown) {
-		r.cfg.Logger.Warn("Redis refused an entry", "err", failure)
-	}
-	if errors.Is(failure, stream.ErrDown) {
-		r.down(&r.writerDown, "write to the streams", failure)
+	if n := uint64(len(records) - stored); n > 0 {
+		before := r.counts.failed.Add(n) - n
+		switch {
+		case errors.Is(failure, stream.ErrDown):
+			r.lostTouch(&r.down, "write to the streams", failure)
+		case before == 0 || (before+n)/1000 > before/1000: // a flood is not logged in full
+			r.cfg.Logger.Warn("Redis did not take an entry as it should", "err", failure, "so_far", before+n)
+		}
 	}
 	for i, list := range acks {
 		if len(list) > 0 {
@@ -111,11 +121,35 @@ func (r *Relay) add(text string, rec *record) stream.Add {
 	return stream.Add{Key: r.cfg.Keys.In(int(rec.partition)), Values: e.Values()}
 }
 
-// probe asks whether Redis takes writes again. It goes on being down otherwise, and is asked again.
-func (r *Relay) probe() {
-	if err := r.streams.Ping(context.Background()); err != nil {
-		r.ring.poke()
-		return
+// partDown notes that nothing can be written to a partition, while others take what comes.
+func (r *Relay) partDown(p int, err error) {
+	part := &r.parts[p]
+	if part.down.Load() == nil {
+		r.partsDown.Add(1)
 	}
-	r.up(&r.writerDown, "write to the streams")
+	r.lostTouch(&part.down, "write to partition "+strconv.Itoa(p), err)
+}
+
+// probe asks whether Redis takes writes again. What does not goes on being down, and is asked again.
+func (r *Relay) probe() {
+	ctx := context.Background()
+	if r.down.Load() != nil {
+		if err := r.streams.Ping(ctx); err == nil {
+			r.inTouch(&r.down, "write to the streams")
+		}
+	}
+	for p := range r.parts {
+		if r.parts[p].down.Load() == nil {
+			continue
+		}
+		key := r.cfg.Keys.Canary(p, r.cfg.Node)
+		if err := r.streams.Append(ctx, []stream.Add{{Key: key, MaxLen: 1, Values: []any{"kind", kindWake}}})[0]; err == nil {
+			_ = r.streams.KeepNode(ctx, key, stream.ID{}, nodeTTL)
+			r.partsDown.Add(-1)
+			r.inTouch(&r.parts[p].down, "write to partition "+strconv.Itoa(p))
+		}
+	}
+	if r.down.Load() != nil || r.partsDown.Load() > 0 {
+		r.ring.poke()
+	}
 }

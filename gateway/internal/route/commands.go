@@ -109,8 +109,14 @@ func (r *Router) publish(c loop.Conn, cmd *protocol.Command, binary bool) {
 		r.err(c, cmd.Ref, protocol.CodeTooLarge, "the body is larger than the namespace allows")
 		return
 	}
-	if !r.relay.Up() {
+	partition := stream.Partition(cmd.Channel, len(r.partitions))
+	direct := kind == stream.KindPub && ns.Publish == Direct
+	if !r.relay.Up(partition) {
 		r.err(c, cmd.Ref, protocol.CodeUnavailable, "the streams are down; nothing was stored, send it again")
+		return
+	}
+	if !direct && r.relay.Full() {
+		r.err(c, cmd.Ref, protocol.CodeUnavailable, "the backlog is full: the backend is behind; nothing was stored, send it again later")
 		return
 	}
 	if kind == stream.KindReq && cmd.Answer && !r.await(c, cmd.Ref) {
@@ -118,8 +124,8 @@ func (r *Router) publish(c loop.Conn, cmd *protocol.Command, binary bool) {
 	}
 	r.session = r.appendSession(r.session[:0], c)
 	a := &r.append
-	a.Kind, a.Direct, a.Binary, a.Answer = kind, kind == stream.KindPub && ns.Publish == Direct, binary, cmd.Answer && kind == stream.KindPub
-	a.Partition = stream.Partition(cmd.Channel, len(r.partitions))
+	a.Kind, a.Direct, a.Binary, a.Answer = kind, direct, binary, cmd.Answer && kind == stream.KindPub
+	a.Partition = partition
 	a.Loop, a.Conn, a.Ref, a.At = r.cfg.Loop, c, cmd.Ref, time.Now().UnixMilli()
 	a.Channel, a.ID, a.Body, a.User, a.Session = cmd.Channel, cmd.ID, cmd.Body, r.members.At(c.FD).id.User, r.session
 	r.relay.Append(a)

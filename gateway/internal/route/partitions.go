@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/millracehq/millrace/gateway/internal/auth"
+	"github.com/millracehq/millrace/gateway/internal/hub"
 	"github.com/millracehq/millrace/gateway/protocol"
 	"github.com/millracehq/millrace/gateway/stream"
 	"github.com/millracehq/millrace/internal/loop"
@@ -53,7 +54,7 @@ func (r *Router) sub(c loop.Conn, cmd *protocol.Command) {
 		r.err(c, cmd.Ref, protocol.CodeForbidden, "too many subscriptions on this connection")
 	case p.state == partitionLive:
 		r.subscribe(c, n, cmd.Ref, cmd.Answer, cmd.Channel, cmd.Position)
-	case !r.relay.Up():
+	case !r.relay.Up(n):
 		r.err(c, cmd.Ref, protocol.CodeUnavailable, streamsDown)
 	default:
 		r.members.At(c.FD).waiting++
@@ -67,16 +68,23 @@ func (r *Router) sub(c loop.Conn, cmd *protocol.Command) {
 
 const streamsDown = "the streams are down; try again"
 
-// subscribe answers and adds the subscription: what the hub sweeps from now on comes behind the answer.
+// subscribe answers and adds the subscription: what the hub has for it from now on comes behind the answer. The position
+// in the answer is the one that was asked for, so that a client that is cut off again before it has caught up resumes there.
 func (r *Router) subscribe(c loop.Conn, n int, ref uint64, answer bool, channel, position []byte) {
-	r.hub.Subscribe(c.FD, channel, n)
-	var buf [41]byte
-	now := r.hub.Position(n).Append(buf[:0])
-	r.ok(c, &protocol.Command{Ref: ref, Answer: answer}, now)
-	if position != nil && !bytes.Equal(position, now) {
-		r.text = protocol.AppendGap(r.text[:0], channel, now)
-		r.conns.Answer(c, false, r.text)
+	ns, _ := r.namespace(channel)
+	cmd := protocol.Command{Ref: ref, Answer: answer}
+	if position == nil {
+		var buf [stream.MaxPosition]byte
+		r.ok(c, &cmd, r.hub.Position(n).Append(buf[:0]))
+		r.hub.Subscribe(c.FD, channel, n, ns.Slow)
+		return
 	}
+	r.ok(c, &cmd, position)
+	from, err := stream.ParsePosition(position)
+	if err != nil {
+		from = stream.Position{} // of no epoch: a gap
+	}
+	r.hub.Resume(c.FD, channel, n, ns.Slow, from)
 }
 
 func (r *Router) unsub(c loop.Conn, cmd *protocol.Command) {
@@ -103,9 +111,9 @@ func (p *partition) waits(c loop.Conn, channel []byte) int {
 	return -1
 }
 
-// Live is relay.Sink's: the partition is read from cursor on, or cannot be.
-func (r *Router) Live(n int, cursor stream.ID, err error) {
-	p := &r.partitions[n]
+// Live is relay.Sink's: the partition is read from now on, or cannot be.
+func (r *Router) Live(o *hub.Opening, err error) {
+	p := &r.partitions[o.Partition]
 	list := p.waiting
 	p.waiting = nil
 	if err != nil {
@@ -117,16 +125,24 @@ func (r *Router) Live(n int, cursor stream.ID, err error) {
 		}
 		return
 	}
-	// What an earlier use of this partition left in the queue is before cursor: nobody new may get it.
-	r.hub.Finish()
-	r.hub.SetPosition(n, cursor)
+	r.hub.Open(o)
 	p.state = partitionLive
 	for _, w := range list {
 		if r.stillWaits(w.conn) {
-			r.subscribe(w.conn, n, w.ref, w.answer, w.channel, w.position)
+			r.subscribe(w.conn, o.Partition, w.ref, w.answer, w.channel, w.position)
 		}
 	}
 }
+
+// Lost is relay.Sink's.
+func (r *Router) Lost(o *hub.Opening) {
+	if r.partitions[o.Partition].state == partitionLive {
+		r.hub.Lost(o)
+	}
+}
+
+// Past is relay.Sink's.
+func (r *Router) Past(p *hub.Past) { r.hub.Older(p) }
 
 // stillWaits reports whether a connection is there to hear the answer to a sub that has waited.
 func (r *Router) stillWaits(c loop.Conn) bool {
@@ -148,6 +164,7 @@ func (r *Router) leavePartitions() {
 			p.idleAt = max(1, r.tick)
 		case r.tick-p.idleAt >= keepIdle:
 			p.idleAt, p.state = 0, partitionOff
+			r.hub.Shut(n)
 			r.relay.Unuse(r.cfg.Loop, n)
 		}
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/millracehq/millrace/gateway/internal/hub"
 	"github.com/millracehq/millrace/gateway/internal/relay"
 	"github.com/millracehq/millrace/gateway/protocol"
+	"github.com/millracehq/millrace/gateway/stream"
 	"github.com/millracehq/millrace/internal/loop"
 	"github.com/millracehq/millrace/internal/slab"
 )
@@ -39,15 +40,18 @@ type Namespace struct {
 	Publish Publish
 	Anyone  bool // no grant is needed
 	MaxBody int  // bytes; 0: what a frame holds
+	Slow    hub.Policy
 }
 
 // Relay is what a Router needs of it.
 type Relay interface {
-	Up() bool
+	Up(partition int) bool
+	Full() bool
 	Room() bool
 	Append(c *relay.Command)
 	Use(loop, partition int)
 	Unuse(loop, partition int)
+	Older(loop, partition int, epoch stream.Epoch, from, to stream.ID)
 }
 
 // Config of a Router.
@@ -61,6 +65,8 @@ type Config struct {
 	MaxSubscriptions int           // of one connection
 	MaxRequests      int           // unanswered ones of one connection
 	RequestTimeout   time.Duration // whole seconds
+	WindowBytes      int           // of this loop's resume windows
+	WindowTime       time.Duration
 }
 
 // Router is the conn.Router and the relay.Sink of one loop.
@@ -112,6 +118,10 @@ type Stats struct {
 	Requests      int // unanswered now
 	Published     uint64
 	Delivered     uint64
+	Replayed      uint64 // deliveries to those who resumed or were too slow
+	Gaps          [hub.GapReasons]uint64
+	Behind        int // subscriptions that have still to catch up
+	WindowBytes   int
 	Ended         [conn.Reasons]uint64
 	Subscriptions int
 }
@@ -127,7 +137,7 @@ func New(cfg Config, l *loop.Loop, server conn.Config) *Router {
 	r.requests.waiting = map[request]struct{}{}
 	r.counts.Errors = map[protocol.Code]uint64{}
 	r.conns = conn.New(l, server, r)
-	r.hub = hub.New(conns{r}, cfg.Partitions)
+	r.hub = hub.New(hub.Config{Partitions: cfg.Partitions, WindowBytes: cfg.WindowBytes, WindowTime: cfg.WindowTime}, conns{r})
 	r.publishStats()
 	return r
 }
@@ -144,6 +154,7 @@ func (r *Router) Turn() bool {
 		r.tick = now
 		r.expireRequests()
 		r.leavePartitions()
+		r.hub.Tick(now, time.Now().UnixMilli())
 		r.publishStats()
 	}
 	return r.hub.Step(fanoutChunk)
@@ -161,6 +172,10 @@ func (r *Router) publishStats() {
 		Requests:    len(r.requests.waiting),
 		Published:   r.hub.Published,
 		Delivered:   r.hub.Delivered,
+		Replayed:    r.hub.Replayed,
+		Gaps:        r.hub.Gaps,
+		Behind:      r.hub.Chasers(),
+		WindowBytes: r.hub.WindowBytes(),
 	}
 	s.Errors = maps.Clone(r.counts.Errors)
 	for why := range s.Ended {
@@ -175,12 +190,25 @@ func (r *Router) publishStats() {
 // Stats may be called from any goroutine.
 func (r *Router) Stats() *Stats { return r.stats.Load() }
 
-// conns is the hub's way to connections.
+// conns is the hub's way to connections and to the relay.
 type conns struct{ r *Router }
 
-func (c conns) Push(fd int32, b []byte)     { c.r.conns.Push(fd, b) }
-func (c conns) PushCopy(fd int32, b []byte) { c.r.conns.PushCopy(fd, b) }
+func (c conns) Push(fd int32, b []byte) bool     { return c.r.conns.Push(fd, b) }
+func (c conns) PushCopy(fd int32, b []byte) bool { return c.r.conns.PushCopy(fd, b) }
+func (c conns) Room(fd int32) (bytes int, idle bool) {
+	at := c.r.loop.Conn(fd)
+	return c.r.loop.Room(at), c.r.loop.Unsent(at) == 0
+}
+func (c conns) Slow(fd int32) { c.r.conns.Slow(c.r.loop.Conn(fd)) }
+func (c conns) Gap(fd int32, channel string, at stream.Position) {
+	var buf [stream.MaxPosition]byte
+	c.r.text = protocol.AppendGap(c.r.text[:0], channel, at.Append(buf[:0]))
+	c.r.conns.Answer(c.r.loop.Conn(fd), false, c.r.text)
+}
 func (c conns) Find(session string) (int32, bool) {
 	found, ok := c.r.find(session)
 	return found.FD, ok
+}
+func (c conns) Older(partition int, from, to stream.ID) {
+	c.r.relay.Older(c.r.cfg.Loop, partition, c.r.hub.Position(partition).Epoch, from, to)
 }

@@ -27,14 +27,18 @@ type fakeRelay struct {
 	unused   []int
 }
 
-func (f *fakeRelay) Up() bool               { return true }
+func (f *fakeRelay) Up(int) bool            { return true }
+func (f *fakeRelay) Full() bool             { return false }
 func (f *fakeRelay) Room() bool             { return true }
 func (f *fakeRelay) Append(*relay.Command)  { f.appended++ }
 func (f *fakeRelay) Unuse(_, partition int) { f.unused = append(f.unused, partition) }
 func (f *fakeRelay) Use(_, partition int) {
 	f.used = append(f.used, partition)
-	go f.l.Post(func() { f.r.Live(partition, stream.ID{MS: 1}, nil) })
+	go f.l.Post(func() {
+		f.r.Live(&hub.Opening{Partition: partition, At: stream.Position{ID: stream.ID{MS: 1}, Epoch: 9}}, nil)
+	})
 }
+func (f *fakeRelay) Older(int, int, stream.Epoch, stream.ID, stream.ID) { panic("older") }
 
 func newTestRouter(t testing.TB) (*Router, *fakeRelay) {
 	t.Helper()
@@ -100,7 +104,7 @@ func ask(t *testing.T, c net.Conn, frame, want string) {
 func TestHotPathsDoNotAllocate(t *testing.T) {
 	r, f := newTestRouter(t)
 	c := dialTest(t, r)
-	ask(t, c, "sub 1 a:x", "ok 1 1-0")
+	ask(t, c, "sub 1 a:x", "ok 1 1-0.9")
 	frames := map[string][]byte{}
 	for name, text := range map[string]string{
 		"ping": "ping 2", "pub": "pub 3 a:x key\n" + strings.Repeat("x", 100), "unknown verb": "nonsense", "not subscribed": "unsub 4 a:y",
@@ -157,8 +161,8 @@ func TestSessions(t *testing.T) {
 func TestPartitionsComeAndGo(t *testing.T) {
 	r, f := newTestRouter(t)
 	a, b := dialTest(t, r), dialTest(t, r)
-	ask(t, a, "sub 1 a:x", "ok 1 1-0")
-	ask(t, b, "sub 1 a:x", "ok 1 1-0")
+	ask(t, a, "sub 1 a:x", "ok 1 1-0.9")
+	ask(t, b, "sub 1 a:x", "ok 1 1-0.9")
 	onLoop(r, func() {
 		if len(f.used) != 1 {
 			t.Errorf("asked for %v", f.used)
@@ -174,5 +178,5 @@ func TestPartitionsComeAndGo(t *testing.T) {
 			t.Errorf("used %v, let go of %v", f.used, f.unused)
 		}
 	})
-	ask(t, b, "sub 3 a:x", "ok 3 1-0")
+	ask(t, b, "sub 3 a:x", "ok 3 1-0.9")
 }

@@ -14,9 +14,9 @@ import (
 	"github.com/millracehq/millrace/gateway/stream"
 )
 
-// Append writes entries (XADD), those of one server in one round trip, and says of each whether it is stored. When the
+// Append writes entries (XADD), those of one server in one round trip, says of each whether it is stored, and sets its ID. When the
 // connection breaks on the way, an entry may have been stored although its error is set; Append sends none twice.
-// Errors that do not concern one entry alone wrap stream.ErrDown, or in a Cluster [ErrPartDown] when they concern one
+// Errors that do not concern one entry alone wrap stream.ErrDown, or in a Cluster [stream.ErrPartDown] when they concern one
 // server's. With Config.Replicas, entries that too few replicas have in time have [ErrNotReplicated]; those of node
 // streams are not waited for, since the answers in them are worth nothing after a failover.
 func (c *Client) Append(ctx context.Context, adds []stream.Add) []error {
@@ -62,7 +62,12 @@ func (c *Client) appendServer(ctx context.Context, server pipeliner, adds []stre
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	missing := c.missing(wait)
 	for k, i := range which {
-		if errs[i] = cmds[k].Err(); errs[i] == nil && c.durable(adds[i].Key) {
+		if errs[i] = cmds[k].Err(); errs[i] != nil {
+			continue
+		}
+		id, _ := cmds[k].Val().(string)
+		adds[i].ID, _ = stream.ParseID(id) // it is what Redis calls the entry
+		if c.durable(adds[i].Key) {
 			errs[i] = missing
 		}
 	}

@@ -35,7 +35,7 @@ func (m mark) id() string { return stream.ID{MS: uint64(m.epoch), Seq: m.run}.St
 //
 // Several gateways that survey at the same time come to the same epoch, or notice at their next survey that they have not.
 func (c *Client) Survey(ctx context.Context, witnesses []stream.Witness) ([]stream.Standing, error) {
-	runs, err := c.runs(ctx)
+	runs, err := c.runs(ctx, witnesses)
 	if err != nil {
 		return nil, err
 	}
@@ -147,22 +147,25 @@ func (c *Client) lostSight(ctx context.Context, witnesses []stream.Witness, info
 }
 
 // runs tells the lives of servers apart: for each partition a hash of the run ID of the server that has it. Where a server has
-// no run ID it is 0, and failovers are not noticed.
-func (c *Client) runs(ctx context.Context) (func(partition int) uint64, error) {
+// no run ID it is 0, and failovers are not noticed. That a server of a Cluster does not answer is an error where a
+// witness is of one of its partitions.
+func (c *Client) runs(ctx context.Context, of []stream.Witness) (func(partition int) uint64, error) {
 	servers, err := c.Servers(ctx)
-	if err != nil {
-		return nil, err
-	}
-	byPartition := make([]uint64, c.partitions)
+	byPartition := make(map[int]uint64, c.partitions)
 	for _, s := range servers {
-		h := fnv.New64a()
-		_, _ = h.Write([]byte(s.RunID))
-		run := h.Sum64()
-		if s.RunID == "" {
-			run = 0
+		run := uint64(0)
+		if s.RunID != "" {
+			h := fnv.New64a()
+			_, _ = h.Write([]byte(s.RunID))
+			run = h.Sum64()
 		}
 		for _, p := range s.Partitions {
 			byPartition[p] = run
+		}
+	}
+	for _, w := range of {
+		if _, known := byPartition[w.Partition]; !known && err != nil {
+			return nil, err
 		}
 	}
 	return func(p int) uint64 { return byPartition[p] }, nil

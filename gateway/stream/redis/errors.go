@@ -13,10 +13,6 @@ import (
 	"github.com/millracehq/millrace/gateway/stream"
 )
 
-// ErrPartDown says that one server of a Cluster does not answer or takes no writes: the partitions that it holds are
-// down until a replica has taken its place, and others are not. It is no stream.ErrDown.
-var ErrPartDown = errors.New("a part of the streams is down")
-
 // ErrNotReplicated says of an entry that it is stored on the master, but that too few replicas are known to have it: a
 // failover now may lose it. It is no stream.ErrDown, since Redis takes writes all the while; what was to be written is
 // to be written again with the same idempotency key.
@@ -43,7 +39,7 @@ func ofAll(err error) bool {
 }
 
 // classify wraps stream.ErrDown around errors of all. part says that the error is of one server of a Cluster, and that it
-// is [ErrPartDown], unless that server says that the whole Cluster is down.
+// is [stream.ErrPartDown], unless that server says that the whole Cluster is down.
 func (c *Client) classify(err error, part bool) error {
 	if err == nil || errors.Is(err, ErrNotReplicated) || !ofAll(err) {
 		return err
@@ -52,7 +48,7 @@ func (c *Client) classify(err error, part bool) error {
 		err = fmt.Errorf("%w (%s)", err, c.advice(err))
 	}
 	if part && (code(err) != "CLUSTERDOWN" || strings.Contains(err.Error(), "slot not served")) {
-		return fmt.Errorf("%w: %w", ErrPartDown, err)
+		return fmt.Errorf("%w: %w", stream.ErrPartDown, err)
 	}
 	return fmt.Errorf("%w: %w", stream.ErrDown, err)
 }

@@ -3,6 +3,7 @@ package redis
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -109,4 +110,75 @@ func needed(groups []goredis.XInfoGroup, pending []*goredis.XPendingCmd) (oldest
 		}
 	}
 	return oldest, ok
+}
+
+// TrimOut removes from the `out` streams what is older than history and what is beyond about most entries of each (TIME,
+// XTRIM MINID, MAXLEN), unless another node does so for the next ttl.
+func (c *Client) TrimOut(ctx context.Context, node string, history time.Duration, most int64, ttl time.Duration) (removed int64, err error) {
+	mine, err := c.rdb.SetNX(ctx, c.keys.TrimOut(), node, ttl).Result()
+	if err != nil || !mine {
+		return 0, err
+	}
+	now, err := c.rdb.Time(ctx).Result()
+	if err != nil {
+		return 0, err
+	}
+	oldest := stream.ID{MS: uint64(max(0, now.Add(-history).UnixMilli()))}
+	var trims []*goredis.IntCmd
+	err = c.each(ctx, func(p goredis.Pipeliner, i int, _ string) {
+		key := c.keys.Out(i)
+		trims = append(trims, p.XTrimMinIDApprox(ctx, key, oldest.String(), 0), p.XTrimMaxLenApprox(ctx, key, most, 0))
+	})
+	for _, t := range trims {
+		removed += t.Val()
+	}
+	return removed, err
+}
+
+// Backlog is how many entries the `in` streams hold together (XLEN): what is not acknowledged, and what was since the
+// last trimming. Beside an error it counts the partitions that answered.
+func (c *Client) Backlog(ctx context.Context) (entries int64, err error) {
+	var lengths []*goredis.IntCmd
+	err = c.each(ctx, func(p goredis.Pipeliner, _ int, key string) { lengths = append(lengths, p.XLen(ctx, key)) })
+	for _, n := range lengths {
+		entries += n.Val()
+	}
+	return entries, err
+}
+
+// Prove writes an entry to each server and reads it back (XADD, XRANGE), under a key of node's own that expires after
+// ttl. It returns what failed.
+func (c *Client) Prove(ctx context.Context, node string, ttl time.Duration) error {
+	servers, err := c.Servers(ctx)
+	if err != nil {
+		return err
+	}
+	var adds []stream.Add
+	var ranges []stream.Range
+	for _, s := range servers {
+		key := c.keys.Canary(s.Partitions[0], node)
+		adds = append(adds, stream.Add{Key: key, MaxLen: 1, Values: []any{"kind", "canary"}})
+		ranges = append(ranges, stream.Range{Key: key, To: stream.Last, Newest: true, Count: 1})
+	}
+	for _, err := range c.Append(ctx, adds) {
+		if err != nil {
+			return err
+		}
+	}
+	found, err := c.Ranges(ctx, ranges)
+	if err != nil {
+		return err
+	}
+	for i, f := range found {
+		if len(f) == 0 {
+			return fmt.Errorf("%w: redis at %s has lost an entry that it has just taken", stream.ErrDown, servers[i].Addr)
+		}
+	}
+	_, err = c.rdb.Pipelined(ctx, func(p goredis.Pipeliner) error {
+		for _, r := range ranges {
+			p.Expire(ctx, r.Key, ttl)
+		}
+		return nil
+	})
+	return err
 }

@@ -112,7 +112,7 @@ func TestEveryTopology(t *testing.T) {
 			if err := errors.Join(errs[:len(errs)-1]...); err != nil {
 				t.Fatal(err)
 			}
-			if err := errs[len(errs)-1]; err == nil || errors.Is(err, stream.ErrDown) || errors.Is(err, redis.ErrPartDown) {
+			if err := errs[len(errs)-1]; err == nil || errors.Is(err, stream.ErrDown) || errors.Is(err, stream.ErrPartDown) {
 				t.Errorf("writing to a hash: %v", err)
 			}
 			keys := []string{c.Keys().Out(5), c.Keys().Out(6), c.Keys().Out(7), c.Keys().In(1)}

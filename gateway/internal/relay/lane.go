@@ -1,0 +1,222 @@
+package relay
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/millracehq/millrace/gateway/stream"
+)
+
+const (
+	readCount   = 256
+	readBlock   = time.Second
+	readAhead   = 32 << 20 // bytes that a loop may have to send before nothing more is read
+	surveyEvery = time.Second
+	backoffTo   = 2 * time.Second
+)
+
+// lane reads some partitions, and perhaps the node's stream: one goroutine, run.
+type lane struct {
+	// Immutable after newLane.
+	r    *Relay
+	what string // that it reads, for people
+	node bool
+	poke chan struct{} // one token: wants have come
+
+	// Owned by run.
+	cursors  []stream.Cursor // first the node's, if it reads that, then those of the partitions in use
+	inUse    []int           // partition of cursors[i], -1 for the node's
+	byKey    map[string]int  // index in cursors
+	surveyed time.Time
+
+	// Guarded by mu.
+	mu    sync.Mutex
+	wants []want
+
+	// Atomic.
+	wanted atomic.Bool            // the writer is to wake it
+	down   atomic.Pointer[string] // why it cannot read
+}
+
+// want is a partition that a loop asks for.
+type want struct{ loop, partition int }
+
+func newLane(r *Relay, what string, node bool) *lane {
+	l := &lane{r: r, what: "read " + what, node: node, poke: make(chan struct{}, 1), byKey: map[string]int{}}
+	starting := "starting"
+	if node {
+		l.follow(-1, r.nodeKey, stream.ID{})
+		l.down.Store(&starting) // the others have nothing to read yet
+	}
+	return l
+}
+
+// follow adds a stream to what is read.
+func (l *lane) follow(partition int, key string, after stream.ID) {
+	l.byKey[key] = len(l.cursors)
+	l.cursors = append(l.cursors, stream.Cursor{Key: key, ID: after})
+	l.inUse = append(l.inUse, partition)
+}
+
+// want queues w and reports whether the lane must be woken by an entry in the node's stream.
+func (l *lane) want(w want) bool {
+	l.mu.Lock()
+	l.wants = append(l.wants, w)
+	l.mu.Unlock()
+	l.wanted.Store(true)
+	select {
+	case l.poke <- struct{}{}:
+	default:
+	}
+	return l.node
+}
+
+func (l *lane) takeWants() []want {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := l.wants
+	l.wants = nil
+	return list
+}
+
+// run reads until ctx is done. When Redis is gone it comes back to the same cursors.
+func (l *lane) run(ctx context.Context) {
+	backoff := 50 * time.Millisecond
+	for ctx.Err() == nil {
+		err := l.prepare(ctx)
+		if err == nil {
+			l.r.inTouch(&l.down, l.what)
+			if l.node {
+				l.r.begin.Do(func() { close(l.r.started) })
+			}
+			err = l.readOnce(ctx)
+		}
+		if err == nil {
+			backoff = 50 * time.Millisecond
+			continue
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		l.r.lostTouch(&l.down, l.what, err)
+		l.surveyed = time.Time{}
+		l.answerWants(l.takeWants(), nil, err)
+		pause(ctx, backoff/2+rand.N(backoff))
+		backoff = min(2*backoff, backoffTo)
+	}
+}
+
+// prepare makes sure that what is read is still the same, takes the partitions that loops have asked for, and lets go
+// of those that no loop uses.
+func (l *lane) prepare(ctx context.Context) error {
+	if l.down.Load() != nil {
+		// Redis may be another one than before, or empty: it must fit before anything is said to be live.
+		if err := l.r.streams.Connect(ctx, 0); err != nil {
+			return err
+		}
+		if l.node {
+			if err := l.openNode(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	l.letGo()
+	if now := time.Now(); now.Sub(l.surveyed) >= surveyEvery {
+		if err := l.survey(ctx); err != nil {
+			return err
+		}
+		l.surveyed = now
+	}
+	wants := l.takeWants()
+	if len(wants) == 0 {
+		return nil
+	}
+	openings, err := l.open(ctx, wants)
+	l.answerWants(wants, openings, err)
+	return err
+}
+
+// openNode makes sure that the node's stream is there: a backend answers only into one that is, so that it leaves nothing
+// behind for a node that is gone. It is missing at the start, and after somebody has emptied Redis.
+func (l *lane) openNode(ctx context.Context) error {
+	if err := l.r.wake(ctx); err != nil {
+		return err
+	}
+	at := l.byKey[l.r.nodeKey]
+	tails, err := l.r.streams.Tails(ctx, []string{l.r.nodeKey})
+	if err != nil {
+		return err
+	}
+	if tails[0].Before(l.cursors[at].ID) { // it went back in time: what is read twice finds nobody waiting
+		l.cursors[at].ID = stream.ID{}
+	}
+	return l.r.streams.KeepNode(ctx, l.r.nodeKey, l.cursors[at].ID, nodeTTL)
+}
+
+// letGo forgets the partitions that the loops have done with.
+func (l *lane) letGo() {
+	kept := 0
+	for i, p := range l.inUse {
+		if p >= 0 {
+			part := &l.r.parts[p]
+			if part.loops &^= part.unused.Swap(0); part.loops == 0 {
+				delete(l.byKey, part.key)
+				continue
+			}
+		}
+		l.inUse[kept], l.cursors[kept] = p, l.cursors[i]
+		l.byKey[l.cursors[kept].Key] = kept
+		kept++
+	}
+	l.inUse, l.cursors = l.inUse[:kept], l.cursors[:kept]
+}
+
+// readOnce is one XREAD, spread to the loops in one post each.
+func (l *lane) readOnce(ctx context.Context) error {
+	r := l.r
+	if len(l.cursors) == 0 {
+		select {
+		case <-l.poke:
+		case <-ctx.Done():
+		}
+		return nil
+	}
+	block := readBlock
+	if !l.node { // nothing wakes it but what it reads
+		block /= 4
+	}
+	streams, err := r.streams.Read(ctx, l.cursors, readCount, block)
+	if err != nil {
+		return err
+	}
+	r.counts.reads.Add(1)
+	out := make([]delivery, len(r.loops))
+	for _, s := range streams {
+		i, ok := l.byKey[s.Key]
+		if !ok || len(s.Entries) == 0 {
+			continue
+		}
+		last := s.Entries[len(s.Entries)-1].ID
+		l.cursors[i].ID = last
+		r.counts.entries.Add(uint64(len(s.Entries)))
+		if l.inUse[i] < 0 {
+			r.nodeAt.Store(&last)
+			r.takeAnswers(s.Entries, out)
+			continue
+		}
+		r.takePublications(l.inUse[i], s.Entries, out)
+	}
+	for i := range out {
+		r.hand(&r.loops[i], &out[i], &r.unswept[i])
+	}
+	// While a loop has much to send nothing more is read: what it cannot take now waits in Redis.
+	for i := range r.unswept {
+		for r.unswept[i].Load() > readAhead && ctx.Err() == nil {
+			pause(ctx, time.Millisecond)
+		}
+	}
+	return nil
+}
