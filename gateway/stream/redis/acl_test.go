@@ -125,6 +125,7 @@ func TestDocumentedUsers(t *testing.T) {
 
 // What is to be added to the rules for Cluster, databases and durable replicas.
 func TestDocumentedUsersElsewhere(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	rule := append(documentedRule(t, "gateway"), "+select", "+wait")
 	setUser(s, "gateway", rule)
