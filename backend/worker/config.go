@@ -16,7 +16,7 @@ import (
 
 // Config configures a [Worker]. The zero value of each field is its default.
 type Config struct {
-	Redis        string        // redis://[user:password@]host:port/db or rediss://; default redis://127.0.0.1:6379/0
+	Redis        string        // any form of [redis.Config].URL; default redis://127.0.0.1:6379/0
 	Prefix       string        // of all keys; default "millrace"
 	Partitions   int           // must equal what the installation was made with; default 64
 	Group        string        // consumer group, shared by the backends that share the work; default "backend"

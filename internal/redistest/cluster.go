@@ -25,8 +25,10 @@ func StartCluster(t testing.TB, masters, replicasPerMaster int) *Cluster {
 	start := func() *Server {
 		s := &Server{t: t, dir: t.TempDir()}
 		s.startAnywhere(func() {
-			s.args = []string{"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(freePort(t)), "--cluster-node-timeout", "1500",
-				"--cluster-require-full-coverage", "no", "--cluster-replica-validity-factor", "0"}
+			s.args = []string{
+				"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(freePort(t)), "--cluster-node-timeout", "1500",
+				"--cluster-require-full-coverage", "no", "--cluster-replica-validity-factor", "0",
+			}
 		})
 		c.ids[s] = s.CLI("CLUSTER", "MYID")
 		return s

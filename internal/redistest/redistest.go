@@ -143,8 +143,10 @@ func (s *Server) cli(args ...string) (string, error) {
 func (s *Server) start() error {
 	args := s.file
 	if args == nil {
-		args = []string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendonly", "no",
-			"--repl-diskless-sync-delay", "0"} // a replica need not wait for others
+		args = []string{
+			"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendonly", "no",
+			"--repl-diskless-sync-delay", "0",
+		} // a replica need not wait for others
 		args = append(args, s.args...)
 	}
 	cmd := exec.Command("redis-server", args...)
@@ -199,7 +201,7 @@ func (s *Server) awaitAnswer() error {
 // await polls until done says that it is so, and fails the test when it is not within startTimeout.
 func await(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(startTimeout); !done(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(startTimeout); !done(); <-time.After(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s: not within %v", what, startTimeout)
 		}

@@ -52,8 +52,10 @@ func StartTLS(t testing.TB, c Certificates, args ...string) *Server {
 	t.Helper()
 	s := &Server{t: t, dir: t.TempDir(), cliArgs: []string{"--tls", "--cacert", c.CA, "--cert", c.Cert, "--key", c.Key}}
 	s.startAnywhere(func() {
-		s.args = append([]string{"--port", "0", "--tls-port", strconv.Itoa(s.port), "--tls-ca-cert-file", c.CA,
-			"--tls-cert-file", c.Cert, "--tls-key-file", c.Key}, args...)
+		s.args = append([]string{
+			"--port", "0", "--tls-port", strconv.Itoa(s.port), "--tls-ca-cert-file", c.CA,
+			"--tls-cert-file", c.Cert, "--tls-key-file", c.Key,
+		}, args...)
 	})
 	return s
 }

@@ -28,7 +28,7 @@ func TestSentinelsPromoteTheReplica(t *testing.T) {
 		t.Fatalf("master on %s, want %d", got, master.Port())
 	}
 	master.Kill()
-	for deadline := time.Now().Add(30 * time.Second); !replica.IsMaster(); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); !replica.IsMaster(); <-time.After(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("no failover in 30s")
 		}

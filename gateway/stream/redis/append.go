@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,16 +60,23 @@ func (c *Client) appendServer(ctx context.Context, server pipeliner, adds []stre
 	if durable { // it is about all that this connection has written so far
 		wait = pipe.Do(ctx, "WAIT", c.replicas, c.replicaTimeout.Milliseconds())
 	}
-	_, _ = pipe.Exec(ctx) // each command has its own error
+	_, failure := pipe.Exec(ctx)
 	missing := c.missing(wait)
 	for k, i := range which {
-		if errs[i] = cmds[k].Err(); errs[i] != nil {
-			continue
+		reply, err := cmds[k].Result()
+		id, stored := reply.(string)
+		if stored {
+			adds[i].ID, _ = stream.ParseID(id) // it is what Redis calls the entry
 		}
-		id, _ := cmds[k].Val().(string)
-		adds[i].ID, _ = stream.ParseID(id) // it is what Redis calls the entry
-		if c.durable(adds[i].Key) {
+		switch {
+		case err != nil:
+			errs[i] = err
+		case !stored: // go-redis leaves commands without error when Redis refuses the connection, as with another password
+			errs[i] = cmp.Or(failure, errReply)
+		case c.durable(adds[i].Key):
 			errs[i] = missing
+		default:
+			errs[i] = nil // it may have been redirected
 		}
 	}
 }

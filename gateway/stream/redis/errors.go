@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"syscall"
 
 	goredis "github.com/redis/go-redis/v9"
 
@@ -35,7 +36,7 @@ func ofAll(err error) bool {
 	case "", "LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH", "WRONGPASS", "NOPERM", "OOM", "MISCONF", "NOREPLICAS":
 		return true
 	}
-	return false
+	return strings.Contains(err.Error(), clusterOff)
 }
 
 // classify wraps stream.ErrDown around errors of all. part says that the error is of one server of a Cluster, and that it
@@ -97,7 +98,10 @@ func (c *Client) advice(err error) string {
 	if strings.Contains(err.Error(), clusterOff) {
 		return "it is no Cluster: write redis:// for redis+cluster://"
 	}
-	if errors.Is(err, io.EOF) {
+	if c.server.TLSConfig != nil {
+		return "is it running there, and does it speak TLS? If not, write redis for rediss"
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
 		return "it hangs up: does it want TLS? Then write rediss for redis"
 	}
 	return "is it running there? set --redis to its address"

@@ -55,6 +55,7 @@ func (c *Client) dial(a *address, tlsConfig *tls.Config, conns int) {
 			MaxRedirects: 3, MaxRetries: o.MaxRetries, DialerRetries: o.DialerRetries, PipelinePoolSize: o.PipelinePoolSize, DisableIdentity: true,
 			ContextTimeoutEnabled: true, PoolSize: o.PoolSize, ReadTimeout: c.timeout, WriteTimeout: c.timeout, DialTimeout: c.timeout,
 			ClusterStateReloadInterval: stateFor,
+			DisableRoutingPolicies:     true, // they ask any server what each command is, be it one that has frozen
 		})
 		c.rdb = c.cluster
 		c.rdb.AddHook(&clusterHook{c})

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/millracehq/millrace/gateway/stream"
@@ -71,7 +72,7 @@ func wantNumbers(t *testing.T, got, want []int) {
 // until calls f until it returns nil, and says how long that took.
 func until(t *testing.T, what string, f func() error) time.Duration {
 	t.Helper()
-	for start := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+	for start := time.Now(); ; <-time.After(20 * time.Millisecond) {
 		err := f()
 		if err == nil {
 			return time.Since(start)
@@ -84,6 +85,7 @@ func until(t *testing.T, what string, f func() error) time.Duration {
 
 // What a gateway asks of Redis works in every topology.
 func TestEveryTopology(t *testing.T) {
+	t.Parallel()
 	certs := redistest.NewCertificates(t)
 	for name, url := range map[string]func(t *testing.T) string{
 		"single": func(t *testing.T) string { return redistest.Start(t).URL() },
@@ -175,9 +177,19 @@ func wantServers(t *testing.T, c *redis.Client) {
 	}
 }
 
+// The imitation has no run ID, and says so by an error.
+func TestServersWithoutRunID(t *testing.T) {
+	addr := miniredis.RunT(t).Addr()
+	servers, err := newTestClient(t, redis.Config{URL: "redis://" + addr, Partitions: 2}).Servers(t.Context())
+	if err != nil || len(servers) != 1 || servers[0].Addr != addr || servers[0].RunID != "" || !slices.Equal(servers[0].Partitions, []int{0, 1}) {
+		t.Fatalf("%+v, %v", servers, err)
+	}
+}
+
 // One XREAD cannot span partitions in a Cluster: the reason why a gateway has a reader for each there. Not even on a
 // Cluster of one server, for it is a matter of slots.
 func TestClusterRefusesReadsOfSeveralPartitions(t *testing.T) {
+	t.Parallel()
 	c := connect(t, redis.Config{URL: redistest.StartCluster(t, 1, 0).URL()})
 	_, err := c.Read(t.Context(), []stream.Cursor{{Key: c.Keys().Out(0)}, {Key: c.Keys().Out(1)}}, 1, time.Millisecond)
 	if !goredis.HasErrorPrefix(err, "CROSSSLOT") {
@@ -190,6 +202,7 @@ func TestClusterRefusesReadsOfSeveralPartitions(t *testing.T) {
 
 // A partition moves to another server while it is written: nothing is refused, lost, doubled or out of order.
 func TestClusterMovesPartition(t *testing.T) {
+	t.Parallel()
 	cl := redistest.StartCluster(t, 2, 1)
 	for replicas := range 2 {
 		c := connect(t, redis.Config{URL: cl.URL(), Partitions: 8, Replicas: replicas, ReplicaTimeout: 2 * time.Second})
@@ -288,6 +301,7 @@ func TestReplicas(t *testing.T) {
 
 // Connect says what is wrong and what to do about it, at once where waiting is of no use.
 func TestConnectSaysWhatToDo(t *testing.T) {
+	t.Parallel()
 	certs, others := redistest.NewCertificates(t), redistest.NewCertificates(t)
 	tls, plain, cl := redistest.StartTLS(t, certs), redistest.Start(t), redistest.StartCluster(t, 2, 0)
 	replica, locked := redistest.StartReplica(t, plain), redistest.Start(t)
@@ -318,7 +332,7 @@ func TestConnectSaysWhatToDo(t *testing.T) {
 			if c.slow {
 				wait = 0
 			}
-			client := newTestClient(t, redis.Config{URL: c.url})
+			client := newTestClient(t, redis.Config{URL: c.url, Timeout: time.Second})
 			err := client.Connect(t.Context(), wait)
 			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), client.Addr()) {
 				t.Fatalf("%v, want it to say %q", err, c.want)
@@ -326,7 +340,7 @@ func TestConnectSaysWhatToDo(t *testing.T) {
 			if strings.Contains(err.Error(), "secret") {
 				t.Errorf("shows the password: %v", err)
 			}
-			if err := client.Append(t.Context(), []stream.Add{pub("a", 1)})[0]; err == nil || !errors.Is(err, stream.ErrDown) && !strings.Contains(name, "single for") {
+			if err := client.Append(t.Context(), []stream.Add{pub("a", 1)})[0]; !errors.Is(err, stream.ErrDown) && !errors.Is(err, stream.ErrPartDown) && !strings.Contains(name, "single for") {
 				t.Errorf("Append: %v, want ErrDown", err)
 			}
 			if got, err := client.Read(t.Context(), []stream.Cursor{{Key: "a"}}, 1, time.Millisecond); err == nil && name != "replica" && !strings.Contains(name, "single for") {

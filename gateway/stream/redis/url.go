@@ -158,8 +158,10 @@ func (a *address) parseQuery(query string) error {
 	if err != nil {
 		return errors.New("options behind ? cannot be read: write name=value&name=value, with & = % + in values as %26 %3D %25 %2B")
 	}
-	fields := map[string]*string{"ca": &a.tlsOptions.ca, "cert": &a.tlsOptions.cert, "key": &a.tlsOptions.key, "server_name": &a.tlsOptions.serverName,
-		"insecure_skip_verify": &a.tlsOptions.insecure, "sentinel_user": &a.sentinelUser, "sentinel_password": &a.sentinelPassword}
+	fields := map[string]*string{
+		"ca": &a.tlsOptions.ca, "cert": &a.tlsOptions.cert, "key": &a.tlsOptions.key, "server_name": &a.tlsOptions.serverName,
+		"insecure_skip_verify": &a.tlsOptions.insecure, "sentinel_user": &a.sentinelUser, "sentinel_password": &a.sentinelPassword,
+	}
 	known := []string{"ca", "cert", "insecure_skip_verify", "key", "sentinel_password", "sentinel_user", "server_name"}
 	for name, list := range values {
 		field, ok := fields[name]
