@@ -19,6 +19,9 @@ func (k Keys) Meta() string { return k.prefix() + ":meta" }
 // Trim is held by the node that trims the `in` streams.
 func (k Keys) Trim() string { return k.prefix() + ":trim" }
 
+// Gateways is the hash of the gateways that live, by node; see [Gateway].
+func (k Keys) Gateways() string { return k.prefix() + ":gateways" }
+
 // In is the stream of partition p from gateway to backend.
 func (k Keys) In(p int) string { return k.partition(p) + ":in" }
 
