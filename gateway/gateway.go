@@ -76,7 +76,7 @@ func New(cfg Config) (*Gateway, error) {
 	}); err != nil {
 		return nil, err
 	}
-	if g.admin, err = admin.New(cfg.Admin, g.set, g.Ready); err != nil {
+	if g.admin, err = admin.New(cfg.Admin, admin.Source{Set: g.set, Ready: g.Ready, Slowest: g.slowest}); err != nil {
 		g.stopLoops()
 		return nil, err
 	}
