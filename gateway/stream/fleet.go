@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A gateway counts as living for this long after its last heartbeat; one that beats every 2.5 s may miss three.
+// GatewayTTL is how long a gateway counts as living after its last heartbeat; one that beats every 2.5 s may miss three.
 const GatewayTTL = 10 * time.Second
 
 // Gateway is what a gateway tells the others about itself with each heartbeat: a value of the hash [Keys.Gateways], under its node's
