@@ -30,7 +30,7 @@ func TestSlowestConnections(t *testing.T) {
 	reader, p := g.connect(client.Options{}), g.connect(client.Options{})
 	reader.ask("sub 1 direct:y", "ok 1")
 	body := bytes.Repeat([]byte("x"), 60_000)
-	for i := range 500 { // the kernel takes some MB of it
+	for i := 0; i%50 != 0 || len(slowest("")) < 2; i++ { // the kernel takes some MB of it first
 		channel := "direct:x"
 		if i%2 == 0 {
 			channel = "direct:y"
