@@ -41,6 +41,9 @@ type Config struct {
 	OutboxBytes      int           `yaml:"outbox_bytes"`       // unsent bytes of one connection; default 1 MiB
 	TotalOutboxBytes int64         `yaml:"total_outbox_bytes"` // unsent bytes of all; default 256 MiB
 	RingBytes        int           `yaml:"ring_bytes"`         // bytes of publications that wait for Redis; default 16 MiB
+	AcceptRate       int           `yaml:"accept_rate"`        // connections a second that this gateway takes in when others drain; default 1000
+	DrainTimeout     time.Duration `yaml:"drain_timeout"`      // how long a drain may take in all; default 20s
+	LostAfter        time.Duration `yaml:"lost_after"`         // without Redis, until all connections are sent away; default 30s
 	RedisWait        time.Duration `yaml:"redis_wait"`         // how long to wait for Redis at the start; default 10s
 	DurableReplicas  int           `yaml:"durable_replicas"`   // replicas of Redis that must have a publication before it is acknowledged; default 0
 	History          time.Duration `yaml:"history"`            // for how long publications can be resumed from; default 5m, and 10,000 entries a partition
@@ -66,6 +69,9 @@ func DefaultNamespaces() map[string]Namespace {
 	return map[string]Namespace{"echo": {Publish: "backend"}, "direct": {Publish: "direct"}}
 }
 
+// maxAcceptRate bounds Config.AcceptRate, and what is believed of others.
+const maxAcceptRate = 1_000_000
+
 // ParseConfig reads a YAML file over cfg. An unknown key is an error that names its line.
 func ParseConfig(text []byte, cfg *Config) error {
 	if err := yaml.UnmarshalWithOptions(text, cfg, yaml.Strict()); err != nil {
@@ -90,6 +96,9 @@ func (c Config) withDefaults() Config {
 	def(&c.OutboxBytes, 1<<20)
 	def(&c.TotalOutboxBytes, 256<<20)
 	def(&c.RingBytes, 16<<20)
+	def(&c.AcceptRate, 1000)
+	def(&c.DrainTimeout, 20*time.Second)
+	def(&c.LostAfter, 30*time.Second)
 	def(&c.RedisWait, 10*time.Second)
 	def(&c.History, 5*time.Minute)
 	def(&c.WindowBytes, 64<<20)
@@ -141,13 +150,19 @@ func (c Config) Validate() error {
 	if c.MaxFrame < 1024 || c.MaxFrame > 16<<20 {
 		bad("max_frame: %d is not in 1024 to %d", c.MaxFrame, 16<<20)
 	}
-	for name, d := range map[string]time.Duration{"heartbeat": c.Heartbeat, "request_timeout": c.RequestTimeout} {
+	for name, d := range map[string]time.Duration{"heartbeat": c.Heartbeat, "request_timeout": c.RequestTimeout, "drain_timeout": c.DrainTimeout} {
 		if d < time.Second || d > time.Hour {
 			bad("%s: %v is not in 1s to 1h", name, d)
 		}
 	}
 	if c.History < time.Second || c.History > 24*time.Hour {
 		bad("history: %v is not in 1s to 24h", c.History)
+	}
+	if c.LostAfter < 5*time.Second || c.LostAfter > 24*time.Hour {
+		bad("lost_after: %v is not in 5s to 24h", c.LostAfter)
+	}
+	if c.AcceptRate < 1 || c.AcceptRate > maxAcceptRate {
+		bad("accept_rate: %d is not in 1 to %d", c.AcceptRate, maxAcceptRate)
 	}
 	for name, n := range map[string]int{
 		"max_connections": c.MaxConnections, "max_subscriptions": c.MaxSubscriptions, "max_requests": c.MaxRequests,

@@ -11,7 +11,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"strings"
@@ -43,16 +42,16 @@ type Gateway struct {
 	admin   *admin.Server
 	budget  *loop.Budget
 	set     *metrics.Set
+	fleet   *fleet
+	hurry   signal
 
 	// Atomic.
 	stopping atomic.Bool
+	lost     atomic.Bool // the streams have been down for Config.LostAfter
 }
 
 // Linger is how long an event loop may hold its poller while it waits for more; see package loop.
 const linger = 100 * time.Millisecond
-
-// drainTime is how long closing connections may take to say goodbye.
-const drainTime = 5 * time.Second
 
 // redisTimeout is how long Redis may stand still before it counts as lost. What was being written then is answered 503
 // although it may have been stored, so it is not short.
@@ -66,17 +65,19 @@ func New(cfg Config) (*Gateway, error) {
 	cfg = cfg.withDefaults()
 	nonce := strings.ToLower(rand.Text()[:8])
 	g := &Gateway{cfg: cfg, node: nodeName(cfg.Node) + "-" + nonce, set: metrics.NewSet(), budget: &loop.Budget{Limit: cfg.TotalOutboxBytes}}
+	g.hurry.c = make(chan struct{})
 	var err error
 	if g.streams, err = redis.New(redis.Config{URL: cfg.Redis, Prefix: cfg.Prefix, Partitions: cfg.Partitions, Timeout: redisTimeout, Replicas: cfg.DurableReplicas}); err != nil {
 		return nil, err
 	}
+	g.fleet = newFleet(g.streams, g.node, cfg.AcceptRate)
 	if g.loops, err = loop.NewGroup(cfg.Loops, loop.Config{
 		Listen: cfg.Listen, MaxConns: cfg.MaxConnections, MaxUnread: cfg.MaxFrame + 64<<10,
 		OutboxBytes: cfg.OutboxBytes, Budget: g.budget, Linger: linger, Logger: cfg.Logger,
 	}); err != nil {
 		return nil, err
 	}
-	if g.admin, err = admin.New(cfg.Admin, g.set, g.Ready); err != nil {
+	if g.admin, err = admin.New(cfg.Admin, admin.Source{Set: g.set, Ready: g.Ready, Slowest: g.slowest}); err != nil {
 		g.stopLoops()
 		return nil, err
 	}
@@ -102,7 +103,7 @@ func (g *Gateway) wire(nonce string) {
 		rc.Loop = i
 		r := route.New(rc, l, conn.Config{Path: "/ws", MaxFrame: cfg.MaxFrame, Heartbeat: cfg.Heartbeat})
 		g.routers = append(g.routers, r)
-		sides[i] = relay.Loop{Poster: l, Sink: r}
+		sides[i] = relay.Loop{Poster: l, Sink: r.Sink()}
 	}
 	g.relay = relay.New(relay.Config{
 		Node: g.node, Keys: stream.Keys{Prefix: cfg.Prefix}, Partitions: cfg.Partitions, RingBytes: cfg.RingBytes,
@@ -153,8 +154,9 @@ func (g *Gateway) Ready() error {
 	return g.relay.Ready()
 }
 
-// Run serves until ctx is done, then stops in order: no new connections, bye to those there are, what they had
-// published is written, and everything ends. It returns early when Redis does not answer or does not fit. It is called once.
+// Run serves until ctx is done, then stops in order: no new connections, bye to those there are at a pace that the others can
+// take in, what they had published is written, and everything ends. Hurry ends the pace. It returns early when Redis does not
+// answer or does not fit. It is called once.
 func (g *Gateway) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -170,56 +172,45 @@ func (g *Gateway) Run(ctx context.Context) error {
 		return fmt.Errorf("start: %w", err)
 	}
 	relayCtx, stopRelay := context.WithCancel(context.WithoutCancel(ctx))
-	var relayDone sync.WaitGroup
-	relayDone.Go(func() { g.relay.Run(relayCtx) })
+	var watching sync.WaitGroup
+	stopping, finished := make(chan struct{}), make(chan struct{})
+	wg.Go(func() {
+		defer close(finished)
+		var leaving sync.WaitGroup
+		leaving.Go(func() { <-stopping; watching.Wait(); g.fleet.leave(context.WithoutCancel(ctx)) })
+		g.relay.Run(relayCtx)
+		leaving.Wait()
+	})
 	select {
 	case <-g.relay.Started():
 	case <-ctx.Done():
 	}
-	started := 0
-	var err error
-	for i, l := range g.loops {
-		if err = l.Start(g.routers[i].Handler()); err != nil {
-			break
-		}
-		started++
-	}
+	started, err := g.startLoops()
 	if err == nil {
 		log.Info("gateway is up", "listen", g.Addr().String(), "admin", g.Admin().String(), "redis", g.streams.Addr(), "node", g.node, "loops", len(g.loops), "auth", g.cfg.Auth)
+		watching.Go(func() { g.watch(ctx) })
 		<-ctx.Done()
-		log.Info("stopping: no new connections, bye to the others", "connections", g.connections())
 	}
+	begun := time.Now()
 	g.stopping.Store(true)
-	g.drain(g.loops[:started])
+	close(stopping)
+	g.drain(started, begun)
 	stopRelay()
-	relayDone.Wait()
+	g.awaitStreams(finished, begun)
 	g.stopLoops()
 	log.Info("stopped")
 	return err
 }
 
-// drain says bye on every loop and waits until the connections are gone, but not for ever. Clients are told to come back
-// spread over a time that grows with their number.
-func (g *Gateway) drain(loops []*loop.Loop) {
-	spread := 200 + g.connections()
-	for i, l := range loops {
-		l.Post(func() { g.routers[i].Drain(func() int { return mathrand.IntN(spread) }) })
+// startLoops returns the loops that run, also when one does not.
+func (g *Gateway) startLoops() (started []*loop.Loop, err error) {
+	for i, l := range g.loops {
+		if err := l.Start(g.routers[i].Handler()); err != nil {
+			return started, err
+		}
+		started = append(started, l)
 	}
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(drainTime); time.Now().Before(end); <-tick.C {
-		left := make(chan int, len(loops))
-		for i, l := range loops {
-			l.Post(func() { left <- g.routers[i].Connections() })
-		}
-		n := 0
-		for range loops {
-			n += <-left
-		}
-		if n == 0 {
-			return
-		}
-	}
+	return started, nil
 }
 
 // stopLoops ends the loops, also those that were never started.

@@ -74,11 +74,19 @@ func (g *Gateway) registerMetrics() {
 	g.ofRelay("millrace_ring_entries", func(s relay.Stats) float64 { return float64(s.Ring) })
 	g.ofRelay("millrace_ring_bytes", func(s relay.Stats) float64 { return float64(s.RingBytes) })
 	g.ofRelay("millrace_unswept_bytes", func(s relay.Stats) float64 { return float64(s.Unswept) })
-	g.gauge("millrace_ready", func() float64 {
-		if g.Ready() != nil {
-			return 0
+	g.flag("millrace_ready", func() bool { return g.Ready() == nil })
+	g.flag("millrace_draining", g.stopping.Load)
+	g.flag("millrace_streams_lost", g.lost.Load)
+	g.gauge("millrace_gateways", func() float64 { return float64(1 + g.fleet.seen.Load().gateways) })
+	g.gauge("millrace_gateways_accept_rate", func() float64 { return float64(g.fleet.seen.Load().rate) })
+}
+
+func (g *Gateway) flag(name string, on func() bool) {
+	g.gauge(name, func() float64 {
+		if on() {
+			return 1
 		}
-		return 1
+		return 0
 	})
 }
 

@@ -25,6 +25,9 @@ func (k Keys) TrimOut() string { return k.prefix() + ":trim-out" }
 // Canary is a stream by which a node proves that the server of partition p takes and gives.
 func (k Keys) Canary(p int, node string) string { return k.partition(p) + ":canary:" + node }
 
+// Gateways is the hash of the gateways that live, by node; see [Gateway].
+func (k Keys) Gateways() string { return k.prefix() + ":gateways" }
+
 // In is the stream of partition p from gateway to backend.
 func (k Keys) In(p int) string { return k.partition(p) + ":in" }
 

@@ -63,6 +63,18 @@ func TestNotDrainedWhenDroppedOrClosing(t *testing.T) {
 		if n := l.Unsent(id); n < 1<<20 || n+l.Room(id) != 2<<20 {
 			t.Errorf("%d bytes unsent and room for %d, of %d", n, l.Room(id), 2<<20)
 		}
+		seen := 0
+		l.EachUnsent(func(c Conn, bytes, _ int) {
+			if seen++; c != id || bytes != l.Unsent(id) {
+				t.Errorf("%v has %d bytes unsent, want %v and %d", c, bytes, id, l.Unsent(id))
+			}
+		})
+		if seen != 1 {
+			t.Errorf("%d connections have an outbox", seen)
+		}
+		if got, want := l.Remote(id).String(), c.LocalAddr().String(); got != want {
+			t.Errorf("remote %s, want %s", got, want)
+		}
 		l.DropUnsent(id)
 		l.CloseAfterFlush(id)
 		if l.Room(id) != 0 {
@@ -75,8 +87,9 @@ func TestNotDrainedWhenDroppedOrClosing(t *testing.T) {
 	_ = c.Close()
 	wantClosed(t, h, ReasonLinger)
 	onLoop(l, func() {
-		if l.Room(id) != 0 || l.Unsent(id) != 0 {
+		if l.Room(id) != 0 || l.Unsent(id) != 0 || l.Remote(id).IsValid() {
 			t.Error("room in a connection that is gone")
 		}
+		l.EachUnsent(func(Conn, int, int) { t.Error("an outbox of nobody") })
 	})
 }

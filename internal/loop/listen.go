@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"syscall"
 
@@ -92,6 +93,20 @@ func (l *Loop) Clock() int64 { return l.clock.now() }
 
 // Addr is where the loop accepts; nil when it does not.
 func (l *Loop) Addr() net.Addr { return l.addr }
+
+// Remote is the address of c's other end, asked of the kernel; not valid when c is gone or the kernel does not know.
+func (l *Loop) Remote(c Conn) netip.AddrPort {
+	if l.record(c) == nil {
+		return netip.AddrPort{}
+	}
+	switch sa, _ := unix.Getpeername(int(c.FD)); sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
+	}
+	return netip.AddrPort{}
+}
 
 // acceptor is the loop as netpoll sees it: a listener that never accepts anything.
 type acceptor struct{ *Loop }

@@ -8,8 +8,10 @@ import (
 // Bound: Config.OutboxBytes and Config.Budget; policy: Send says Full; metric: Stats.Unsent.
 type outbox struct {
 	queue [][]byte
-	begun bool // part of the first one has been sent: dropping it would break the stream
-	bytes int
+	owner Conn
+	since uint32 // tick at which it was opened
+	begun bool   // part of the first one has been sent: dropping it would break the stream
+	bytes int    // 0: nobody's
 }
 
 type outboxes struct {
@@ -73,6 +75,9 @@ func (l *Loop) queue(fd int32, r *record, b []byte, begun, shared bool) Result {
 		r.out = l.outs.open()
 	}
 	o := l.outs.boxes[r.out]
+	if first {
+		o.owner, o.since = Conn{FD: fd, Gen: r.gen}, l.wheel.tick
+	}
 	if !first && o.bytes+len(b) > l.cfg.OutboxBytes {
 		l.cfg.Budget.give(len(b))
 		return Full
@@ -96,6 +101,16 @@ func (l *Loop) Unsent(c Conn) int {
 		return 0
 	}
 	return l.outs.boxes[r.out].bytes
+}
+
+// EachUnsent calls f for every connection that has an outbox, with how many bytes wait and for how many seconds there have been
+// some. It costs what the slow connections cost, of which it looks at each; those without an outbox it does not touch. f must not send.
+func (l *Loop) EachUnsent(f func(c Conn, bytes, seconds int)) {
+	for _, o := range l.outs.boxes {
+		if o != nil && o.bytes > 0 {
+			f(o.owner, o.bytes, int(l.wheel.tick-o.since))
+		}
+	}
 }
 
 // Room is how many bytes may still be queued for c before its own bound, Config.OutboxBytes; 0 when it is gone or

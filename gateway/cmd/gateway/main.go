@@ -9,10 +9,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
 	"runtime"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/millracehq/millrace/gateway"
@@ -37,9 +35,7 @@ func run(args, env []string, stdout, stderr io.Writer) int {
 	}
 	log := newLogger(s, stderr)
 	s.cfg.Logger = log
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, stop) // the first signal has been heard: a second one ends the process at once
+	ctx, hurry := stopSignals()
 	g, err := gateway.New(s.cfg)
 	if err != nil {
 		log.Error("cannot start", "err", err)
@@ -48,6 +44,7 @@ func run(args, env []string, stdout, stderr io.Writer) int {
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), g.Loops()+2))
 	}
+	context.AfterFunc(hurry, g.Hurry)
 	if err := g.Run(ctx); err != nil && ctx.Err() == nil {
 		log.Error("cannot run", "err", err)
 		return 1

@@ -6,6 +6,7 @@
 //	/readyz       200 when clients can publish and hear, else 503 and the reason
 //	/debug/pprof  profiles of the Go runtime
 //	/debug/gc     collect now and give memory back; answers how much is in use
+//	/debug/slowest?n=20  the connections with the most unsent bytes, as JSON
 package admin
 
 import (
@@ -27,20 +28,27 @@ type Server struct {
 	http *http.Server
 }
 
-// New binds addr; Serve serves it. ready says why the gateway is not ready, nil when it is.
-func New(addr string, set *metrics.Set, ready func() error) (*Server, error) {
+// Source is what a Server shows of the gateway. Its functions are called from any goroutine.
+type Source struct {
+	Set     *metrics.Set
+	Ready   func() error                                  // why the gateway is not ready, nil when it is
+	Slowest func(ctx context.Context, n int) (any, error) // the n slowest connections, as a value for JSON
+}
+
+// New binds addr; Serve serves it.
+func New(addr string, from Source) (*Server, error) {
 	ln, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("admin: listen on %s: %w", addr, err)
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/metrics", func(w http.ResponseWriter, _ *http.Request) {
-		set.WritePrometheus(w)
+		from.Set.WritePrometheus(w)
 		metrics.WriteProcessMetrics(w)
 	})
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := ready(); err != nil {
+		if err := from.Ready(); err != nil {
 			http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
 			return
 		}
@@ -52,6 +60,7 @@ func New(addr string, set *metrics.Set, ready func() error) (*Server, error) {
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	mux.HandleFunc("/debug/gc", collect)
+	mux.HandleFunc("/debug/slowest", slowest(from.Slowest))
 	return &Server{ln: ln, http: &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}}, nil
 }
 

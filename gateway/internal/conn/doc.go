@@ -35,11 +35,13 @@ type Router interface {
 // Reasons why a Server ends a connection, for metrics.
 const (
 	ReasonHandshake    = loop.ReasonUser + iota // refused with an HTTP status
-	ReasonBye                                   // closed by CloseWith
+	ReasonBye                                   // closed by CloseWith, for no reason of its own
 	ReasonClient                                // the client sent Close
 	ReasonViolation                             // the client broke RFC 6455
 	ReasonHeartbeat                             // nothing heard for too long
 	ReasonSlowConsumer                          // the outbox was full
+	ReasonDrain                                 // bye 4000
+	ReasonStreamLost                            // bye 4003
 	reasonEnd
 )
 
@@ -48,5 +50,5 @@ const Reasons = int(reasonEnd)
 
 // ReasonName is the metric label of a reason.
 func ReasonName(r loop.Reason) string {
-	return [Reasons]string{"peer", "refused", "unread", "linger", "stopped", "panic", "handshake", "bye", "client", "violation", "heartbeat", "slow_consumer"}[r]
+	return [Reasons]string{"peer", "refused", "unread", "linger", "stopped", "panic", "handshake", "bye", "client", "violation", "heartbeat", "slow_consumer", "drain", "stream_lost"}[r]
 }

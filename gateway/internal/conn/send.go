@@ -80,7 +80,14 @@ func (s *Server) Slow(c loop.Conn) {
 
 // CloseWith says bye and closes: code is 1001 or of the 4000s, and delayMS when the client should come back.
 func (s *Server) CloseWith(c loop.Conn, code protocol.Code, delayMS int, text string) {
-	s.closeFor(c, ReasonBye, code, delayMS, text)
+	why := ReasonBye
+	switch code {
+	case protocol.CloseDrain:
+		why = ReasonDrain
+	case protocol.CloseStreamLost:
+		why = ReasonStreamLost
+	}
+	s.closeFor(c, why, code, delayMS, text)
 }
 
 func (s *Server) closeFor(c loop.Conn, why loop.Reason, code protocol.Code, delayMS int, text string) {

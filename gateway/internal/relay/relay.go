@@ -159,6 +159,12 @@ func (r *Relay) Ready() error {
 	return nil
 }
 
+// Lost reports whether nobody can be served: nothing can be written, the node's stream is not read, or the canary does not
+// come back. A part of a Cluster that is down is not that.
+func (r *Relay) Lost() bool {
+	return r.down.Load() != nil || r.lanes[0].down.Load() != nil || r.canary() > canaryLate
+}
+
 func (r *Relay) canary() time.Duration { return time.Since(time.Unix(0, r.heard.Load())) }
 
 // Up reports whether commands to a partition are taken: three loads.

@@ -15,8 +15,8 @@ import (
 
 // Admit is conn.Router's: subprotocol and credential of a handshake.
 func (r *Router) Admit(c loop.Conn, req *wsio.Request) (string, error) {
-	if r.draining {
-		return "", &wsio.Refusal{Status: http.StatusServiceUnavailable, Reason: "this gateway is stopping; connect again to reach another one", Header: http.Header{"Retry-After": {"1"}}}
+	if r.refusal != nil {
+		return "", r.refusal
 	}
 	named, bearer := "", ""
 	for _, p := range req.Protocols {

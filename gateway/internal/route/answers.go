@@ -113,19 +113,6 @@ func textOr(text, otherwise string) string {
 	return text
 }
 
-// Drain says bye to every connection and lets no new one in; delay is how many milliseconds each is to stay away,
-// spread over the connections by f.
-func (r *Router) Drain(delay func() int) {
-	r.draining = true
-	r.loop.StopAccepting()
-	r.conns.Each(func(c loop.Conn) {
-		r.conns.CloseWith(c, protocol.CloseDrain, delay(), "this gateway is stopping: come back, another one takes over")
-	})
-}
-
-// Connections is how many WebSockets are open; on the loop.
-func (r *Router) Connections() int { return r.conns.Opened() }
-
 var (
 	_ conn.Router = (*Router)(nil)
 	_ relay.Sink  = (*Router)(nil)

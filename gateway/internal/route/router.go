@@ -23,6 +23,7 @@ import (
 	"github.com/millracehq/millrace/gateway/stream"
 	"github.com/millracehq/millrace/internal/loop"
 	"github.com/millracehq/millrace/internal/slab"
+	"github.com/millracehq/millrace/internal/wsio"
 )
 
 // Publish says where publications of a namespace go.
@@ -88,7 +89,10 @@ type Router struct {
 	text       []byte // an answer being written
 	session    []byte
 	tick       uint32
-	draining   bool
+	draining   bool          // for good
+	refusal    *wsio.Refusal // of all handshakes; nil: they are decided on
+	leaving    *departure    // nil: nobody is sent away
+	taken      taken
 	counts     Counts
 
 	stats atomic.Pointer[Stats]
@@ -134,6 +138,7 @@ func New(cfg Config, l *loop.Loop, server conn.Config) *Router {
 		partitions: make([]partition, cfg.Partitions),
 		misdeeds:   map[int32]misdeed{},
 	}
+	r.taken = taken{}
 	r.requests.waiting = map[request]struct{}{}
 	r.counts.Errors = map[protocol.Code]uint64{}
 	r.conns = conn.New(l, server, r)
@@ -143,7 +148,7 @@ func New(cfg Config, l *loop.Loop, server conn.Config) *Router {
 }
 
 // Wire gives the Router its relay, which in turn needs all Routers.
-func (r *Router) Wire(to Relay) { r.relay = to }
+func (r *Router) Wire(to Relay) { r.relay = countedRelay{to, r.taken} }
 
 // Handler is what the loop serves.
 func (r *Router) Handler() loop.Handler { return r.conns }
@@ -157,7 +162,11 @@ func (r *Router) Turn() bool {
 		r.hub.Tick(now, time.Now().UnixMilli())
 		r.publishStats()
 	}
-	return r.hub.Step(fanoutChunk)
+	more := r.hub.Step(fanoutChunk)
+	if r.leaving != nil && r.leaving.step(r) {
+		more = true
+	}
+	return more
 }
 
 // fanoutChunk is how many connections are served before reads, pongs and accepts have their turn.

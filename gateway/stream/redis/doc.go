@@ -5,6 +5,9 @@
 //	  Append    pipelined XADD, to each server its own; WAIT for replicas   gateway
 //	  Read      one XREAD over streams, in a Cluster of one partition       gateway
 //	  Servers   the masters, their run IDs and partitions                   gateway
+//	  Survey    in which epoch streams are; XINFO, XGROUP SETID             gateway
+//	  Ranges    XRANGE and XREVRANGE, for resume                            gateway
+//	  Beat      HSET and HGETALL: the fleet                                 gateway
 //	  Group     XREADGROUP, claims, and effects committed together with XACK: backend
 //
 // Nothing here retries by itself: an XADD whose answer was lost may have been stored, and only the caller knows what

@@ -1,0 +1,25 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// stopSignals listens for SIGINT and SIGTERM: the first ends stop, the second ends hurry, and a third ends the process as it would
+// without any of this.
+func stopSignals() (stop, hurry context.Context) {
+	stop, cancelStop := context.WithCancel(context.Background())
+	hurry, cancelHurry := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		cancelStop()
+		<-signals
+		signal.Stop(signals)
+		cancelHurry()
+	}()
+	return stop, hurry
+}
