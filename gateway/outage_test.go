@@ -61,6 +61,7 @@ func TestRedisIsAnotherOne(t *testing.T) {
 	g.server.Kill()
 	g.server.Restart() // kept nothing
 	eventually(t, "the gateway is ready", func() bool { return g.Ready() == nil })
+	c.want("gap direct:x")
 	c.write("pub - direct:x\nto the empty one")
 	c.want("msg direct:x")
 

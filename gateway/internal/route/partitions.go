@@ -68,21 +68,25 @@ func (r *Router) sub(c loop.Conn, cmd *protocol.Command) {
 
 const streamsDown = "the streams are down; try again"
 
-// subscribe answers and adds the subscription: what the hub has for it from now on comes behind the answer. The position
-// in the answer is the one that was asked for, so that a client that is cut off again before it has caught up resumes there.
+// subscribe answers and adds the subscription: what the hub has for it from now on comes behind the answer. Where a
+// position can be resumed from, the answer repeats it, so that a client that is cut off again before it has caught up
+// resumes there.
 func (r *Router) subscribe(c loop.Conn, n int, ref uint64, answer bool, channel, position []byte) {
 	ns, _ := r.namespace(channel)
-	cmd := protocol.Command{Ref: ref, Answer: answer}
-	if position == nil {
-		var buf [stream.MaxPosition]byte
-		r.ok(c, &cmd, r.hub.Position(n).Append(buf[:0]))
-		r.hub.Subscribe(c.FD, channel, n, ns.Slow)
-		return
-	}
-	r.ok(c, &cmd, position)
+	now := r.hub.Position(n)
 	from, err := stream.ParsePosition(position)
 	if err != nil {
-		from = stream.Position{} // of no epoch: a gap
+		from = stream.Position{}
+	}
+	at := from
+	if from.Epoch != now.Epoch {
+		at = now
+	}
+	var buf [stream.MaxPosition]byte
+	r.ok(c, &protocol.Command{Ref: ref, Answer: answer}, at.Append(buf[:0]))
+	if position == nil {
+		r.hub.Subscribe(c.FD, channel, n, ns.Slow)
+		return
 	}
 	r.hub.Resume(c.FD, channel, n, ns.Slow, from)
 }
