@@ -14,11 +14,11 @@ import (
 // position is the POSITION in an answer to sub, a msg or a gap: always the third token.
 func position(f client.Frame) string { return strings.Fields(f.Head)[2] }
 
-// wantBodies reads publications of one channel and returns the position behind the last.
-func (c *testConn) wantBodies(channel string, bodies ...string) (at string) {
+// wantBodies reads publications of direct:x and returns the position behind the last.
+func (c *testConn) wantBodies(bodies ...string) (at string) {
 	c.t.Helper()
 	for _, want := range bodies {
-		f := c.want("msg " + channel)
+		f := c.want("msg direct:x")
 		if string(f.Body) != want {
 			c.t.Fatalf("got %q, want %q", f.Body, want)
 		}
@@ -34,9 +34,9 @@ func numbers(from, to int) (out []string) {
 	return out
 }
 
-func (g *testGateway) publish(channel string, bodies ...string) {
+func (g *testGateway) publish(bodies ...string) {
 	for _, b := range bodies {
-		g.add(out(channel), "ch", channel, "data", b)
+		g.add(out("direct:x"), "ch", "direct:x", "data", b)
 	}
 }
 
@@ -48,19 +48,19 @@ func TestResume(t *testing.T) {
 	other := g.connect(client.Options{})
 	other.ask("sub 1 direct:x "+start, "ok 1 "+start) // nothing is missing
 	other.ask("ping 2", "pong 2")
-	g.publish("direct:x", numbers(0, 10)...)
-	third := c.wantBodies("direct:x", numbers(0, 3)...)
-	c.wantBodies("direct:x", numbers(3, 10)...)
+	g.publish(numbers(0, 10)...)
+	third := c.wantBodies(numbers(0, 3)...)
+	c.wantBodies(numbers(3, 10)...)
 
 	late := g.connect(client.Options{})
 	late.ask("sub 1 direct:x "+third, "ok 1 "+third)
-	late.wantBodies("direct:x", numbers(3, 10)...)
+	late.wantBodies(numbers(3, 10)...)
 	first := g.connect(client.Options{})
 	first.ask("sub 1 direct:x "+start, "ok 1 "+start)
-	first.wantBodies("direct:x", numbers(0, 10)...)
-	g.publish("direct:x", "live")
+	first.wantBodies(numbers(0, 10)...)
+	g.publish("live")
 	for _, c := range []*testConn{late, first} {
-		c.wantBodies("direct:x", "live")
+		c.wantBodies("live")
 	}
 }
 
@@ -72,14 +72,14 @@ func TestResumeFromTheStream(t *testing.T) {
 	g := newTestGatewayOn(t, server, Config{WindowBytes: 64 << 10})
 	c := g.connect(client.Options{})
 	c.ask("sub 1 direct:x", "ok 1")
-	g.publish("direct:x", "first")
-	at := c.wantBodies("direct:x", "first")
-	g.publish("direct:x", numbers(0, n)...)
-	c.wantBodies("direct:x", numbers(0, n)...)
+	g.publish("first")
+	at := c.wantBodies("first")
+	g.publish(numbers(0, n)...)
+	c.wantBodies(numbers(0, n)...)
 	for _, on := range []*testGateway{g, newTestGatewayOn(t, server, Config{WindowBytes: 64 << 10}), newTestGatewayOn(t, server, Config{})} {
 		late := on.connect(client.Options{})
 		late.ask("sub 1 direct:x "+at, "ok 1 "+at)
-		late.wantBodies("direct:x", numbers(0, n)...)
+		late.wantBodies(numbers(0, n)...)
 		late.ask("ping 2", "pong 2")
 	}
 	if g.relay.Stats().Older == 0 {
@@ -98,10 +98,10 @@ func TestResumeOnAnotherGateway(t *testing.T) {
 		}
 	}
 	c := gateways[0].connect(client.Options{})
-	at := position(c.ask("sub 1 direct:x", "ok 1"))
+	c.ask("sub 1 direct:x", "ok 1")
 	for i := range 60 {
-		gateways[0].publish("direct:x", fmt.Sprint(i))
-		at = c.wantBodies("direct:x", fmt.Sprint(i))
+		gateways[0].publish(fmt.Sprint(i))
+		at := c.wantBodies(fmt.Sprint(i))
 		c.Abort()
 		c = gateways[(i+1)%2].connect(client.Options{})
 		c.ask("sub 1 direct:x "+at, "ok 1 "+at)
@@ -113,8 +113,8 @@ func TestGaps(t *testing.T) {
 	g := newTestGateway(t, Config{})
 	c := g.connect(client.Options{})
 	start := position(c.ask("sub 1 direct:x", "ok 1"))
-	g.publish("direct:x", "1", "2")
-	c.wantBodies("direct:x", "1", "2")
+	g.publish("1", "2")
+	c.wantBodies("1", "2")
 	late := g.connect(client.Options{})
 	for i, bad := range []string{"nonsense", "0-0", "99999999999999-0.0", strings.Split(start, ".")[0] + ".abc", strings.Repeat("9", 64)} {
 		channel := fmt.Sprintf("direct:%d", i)
@@ -127,8 +127,8 @@ func TestGaps(t *testing.T) {
 	epoch := start[strings.IndexByte(start, '.'):]
 	late.ask("sub 9 direct:x 99999999999999-0"+epoch, "ok 9")
 	late.want("gap direct:x")
-	g.publish("direct:x", "3")
-	late.wantBodies("direct:x", "3")
+	g.publish("3")
+	late.wantBodies("3")
 }
 
 // The stream is deleted, or flushed, under subscribers: all are told without doing anything, and live goes on.
@@ -139,9 +139,9 @@ func TestStreamLostUnderSubscribers(t *testing.T) {
 	a.ask("sub 1 direct:x", "ok 1")
 	b.ask("sub 1 direct:x", "ok 1")
 	b.ask("sub 2 direct:other-partition", "ok 2")
-	g.publish("direct:x", "1")
-	old := a.wantBodies("direct:x", "1")
-	b.wantBodies("direct:x", "1")
+	g.publish("1")
+	old := a.wantBodies("1")
+	b.wantBodies("1")
 	for _, lose := range [][]string{{"DEL", out("direct:x")}, {"FLUSHALL"}} {
 		g.server.CLI(lose...)
 		a.want("gap direct:x")
@@ -153,9 +153,9 @@ func TestStreamLostUnderSubscribers(t *testing.T) {
 				t.Fatalf("%+v", f)
 			}
 		}
-		g.publish("direct:x", "2")
-		a.wantBodies("direct:x", "2")
-		b.wantBodies("direct:x", "2")
+		g.publish("2")
+		a.wantBodies("2")
+		b.wantBodies("2")
 	}
 	late := g.connect(client.Options{})
 	late.ask("sub 1 direct:x "+old, "ok 1")
@@ -169,16 +169,16 @@ func TestRestartIsNoGap(t *testing.T) {
 	g := newTestGatewayOn(t, server, Config{})
 	c := g.connect(client.Options{})
 	c.ask("sub 1 direct:x", "ok 1")
-	g.publish("direct:x", "1")
-	at := c.wantBodies("direct:x", "1")
+	g.publish("1")
+	at := c.wantBodies("1")
 	server.Kill()
 	server.Restart()
-	g.publish("direct:x", "2")
-	c.wantBodies("direct:x", "2")
+	g.publish("2")
+	c.wantBodies("2")
 	late := g.connect(client.Options{})
 	eventually(t, "ready again", func() bool { return g.Ready() == nil })
 	late.ask("sub 1 direct:x "+at, "ok 1 "+at)
-	late.wantBodies("direct:x", "2")
+	late.wantBodies("2")
 }
 
 // Nobody acknowledges what is in `in`: over the bound it is refused, and nothing is trimmed; direct goes on.
@@ -227,17 +227,17 @@ func TestSlowReaders(t *testing.T) {
 			last := ""
 			for i := range n {
 				last = fmt.Sprintf("%d %s", i, strings.Repeat("x", size))
-				g.publish("direct:x", last)
-				quick.wantBodies("direct:x", last)
+				g.publish(last)
+				quick.wantBodies(last)
 			}
 			check(t, g, slow, last)
 			if used := g.budget.Used(); used > 400_000 {
 				t.Errorf("%d bytes are held", used)
 			}
-			g.publish("direct:x", "after")
-			quick.wantBodies("direct:x", "after")
+			g.publish("after")
+			quick.wantBodies("after")
 			if policy != "close" {
-				slow.wantBodies("direct:x", "after")
+				slow.wantBodies("after")
 			}
 		})
 	}

@@ -87,6 +87,7 @@ func (w *world) Room(fd int32) (int, bool) {
 	c := w.conns[fd]
 	return max(0, c.bound-c.bytes), c.bytes == 0
 }
+
 func (w *world) Gap(fd int32, channel string, at stream.Position) {
 	c := w.conns[fd]
 	if c.slow {

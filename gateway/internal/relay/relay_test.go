@@ -66,6 +66,7 @@ func (f *fakeStreams) TrimIn(context.Context, string, time.Duration) (int64, err
 func (f *fakeStreams) TrimOut(context.Context, string, time.Duration, int64, time.Duration) (int64, error) {
 	return 0, f.check()
 }
+
 func (f *fakeStreams) Backlog(context.Context) (int64, error)             { return f.backlog.Load(), f.check() }
 func (f *fakeStreams) Prove(context.Context, string, time.Duration) error { return f.check() }
 func (f *fakeStreams) Cluster() bool                                      { return f.cluster }

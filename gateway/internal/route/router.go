@@ -214,10 +214,12 @@ func (c conns) Gap(fd int32, channel string, at stream.Position) {
 	c.r.text = protocol.AppendGap(c.r.text[:0], channel, at.Append(buf[:0]))
 	c.r.conns.Answer(c.r.loop.Conn(fd), false, c.r.text)
 }
+
 func (c conns) Find(session string) (int32, bool) {
 	found, ok := c.r.find(session)
 	return found.FD, ok
 }
+
 func (c conns) Older(partition int, from, to stream.ID) {
 	c.r.relay.Older(c.r.cfg.Loop, partition, c.r.hub.Position(partition).Epoch, from, to)
 }
