@@ -93,9 +93,9 @@ func (s *Swarm) dial(i int32) {
 	}
 	c.conn = conn
 	*s.owners.At(conn.FD) = i + 1
-	s.loop.Arm(conn, int(s.cfg.ConnectTimeout/time.Second))
+	s.loop.Arm(conn, int(s.cfg.ConnectTimeout/time.Second)+1) // the first of these seconds may end at once
 	if c.stops {
-		s.narrow(conn.FD)
+		setReceiveBuffer(conn, s.cfg.Stop.ReceiveBuffer)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/millracehq/millrace/internal/loop"
 	"github.com/millracehq/millrace/loadtest/internal/ledger"
 )
 
@@ -17,11 +18,13 @@ type Stop struct {
 }
 
 const (
-	// readAgainSpread is the time over which they begin to read again: all at once, what waits for them would hold up this
+	// readAgainSpread is the longest time over which they begin to read again: all at once, what waits for them would hold up this
 	// program, which the other clients' latency would show.
 	readAgainSpread = 2 * time.Second
 	// readAgainAfter is how long they wait once the newest publications are noted, so that those have reached their outboxes.
 	readAgainAfter = 100 * time.Millisecond
+	// normalBuffer is what Linux gives a connection to begin with, bytes.
+	normalBuffer = 128 << 10
 )
 
 // What a client that has read again waits for, in client.behind; above 0: the first publication behind a gap of subscription behind-1.
@@ -42,10 +45,10 @@ func (s *Swarm) chooseStopped() {
 	}
 }
 
-// narrow makes the receive buffer of a connection as small as that of a client that stops reading should be.
-func (s *Swarm) narrow(fd int32) {
-	if size := s.cfg.Stop.ReceiveBuffer; size > 0 {
-		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, size/2) // the kernel doubles it
+// setReceiveBuffer sets SO_RCVBUF in bytes; 0 leaves it to the kernel.
+func setReceiveBuffer(c loop.Conn, size int) {
+	if size > 0 && c != (loop.Conn{}) {
+		_ = unix.SetsockoptInt(int(c.FD), unix.SOL_SOCKET, unix.SO_RCVBUF, size/2) // the kernel doubles it
 	}
 }
 
@@ -65,11 +68,13 @@ func (s *Swarm) beginReadAgain() {
 	}
 	s.stopped = false
 	copy(s.newestThen, s.newest)
+	stop := s.cfg.Stop
+	spread := min(readAgainSpread, max(s.cfg.Duration-stop.Until, 0)/2)
 	at := s.loop.Clock() + int64(readAgainAfter)
 	for i := range s.clients {
 		if s.clients[i].stops {
 			s.rereads.add(at, uint64(i))
-			at += int64(readAgainSpread) / int64(s.cfg.Stop.Connections)
+			at += int64(spread) / int64(stop.Connections)
 		}
 	}
 }
@@ -83,6 +88,7 @@ func (s *Swarm) readAgainDue(now int64) {
 		}
 		c := &s.clients[i]
 		c.behind = behindGap
+		setReceiveBuffer(c.conn, max(s.cfg.Stop.ReceiveBuffer, normalBuffer))
 		s.loop.Resume(c.conn)
 	}
 }
