@@ -101,7 +101,6 @@ func (s *Scenario) validateLoad(f *faults) {
 func (s *Scenario) validateCut(f *faults) {
 	c := s.Cut
 	f.add(c.Share >= 0 && c.Share <= 1, "cut.share: %v is not in 0 to 1", c.Share)
-	f.add(c.Share > 0 || c == Cut{}, "cut.share: say how large a part of the connections is cut")
 	f.add(c.At >= 0 && c.At < max(s.Duration, 1), "cut.at: %s is not within the steady phase of %s", c.At, s.Duration)
 	f.add(c.Spread >= 0, "cut.spread: %s is below zero", c.Spread)
 	f.add(c.Share == 0 || s.Reconnect, "cut: who is cut comes back, so reconnect must be true")
@@ -109,7 +108,7 @@ func (s *Scenario) validateCut(f *faults) {
 
 func (s *Scenario) validateStop(f *faults) {
 	r := s.StopReading
-	f.add(r.Connections > 0 || r == Stop{}, "stop_reading.connections: say how many stop")
+	f.add(r.Connections >= 0, "stop_reading.connections: %d is below zero", r.Connections)
 	f.add(r.Connections <= max(s.Connections-s.Publish.Publishers, 0), "stop_reading.connections: %d, but only %d of %d do not publish",
 		r.Connections, s.Connections-s.Publish.Publishers, s.Connections)
 	f.add(r.At >= 0 && r.Until >= 0 && r.Until <= max(s.Duration, 0) && (r.At < r.Until || r.Connections == 0),
