@@ -22,9 +22,6 @@ type stack struct {
 	redisAddr               string // HOST:PORT
 }
 
-// notStarted is a gateway that did not want to run with the configuration it was given.
-type notStarted struct{ error }
-
 // startStack starts everything and waits until it is ready; config is the text of the gateway's configuration file, if it is to
 // have one. Redis writes its log to disk once a second, as it does in production.
 func startStack(ctx context.Context, dir, bin, config string) (s *stack, err error) {
@@ -73,11 +70,7 @@ func startStack(ctx context.Context, dir, bin, config string) (s *stack, err err
 		return s, fmt.Errorf("%w (make build makes it)", err)
 	}
 	for p, url := range map[*process]string{s.gateway: s.admin + "/readyz", s.backend: "http://" + addr(3) + "/readyz"} {
-		err = p.ready(ctx, func() error { _, err := get(ctx, url); return err })
-		if err != nil && p == s.gateway {
-			err = &notStarted{err}
-		}
-		if err != nil {
+		if err = p.ready(ctx, func() error { _, err := get(ctx, url); return err }); err != nil {
 			return s, err
 		}
 	}

@@ -83,7 +83,7 @@ func percentiles() func(yield func(name, percentile string) bool) {
 
 func writeSlow(w io.Writer, all *slow) {
 	fmt.Fprintf(w, "\nSlow readers: %d stop reading; at most %s unsent may wait for them\n", all.Stopped, megabytes(all.Bound))
-	columns := []*policy{{Name: "nobody stops", Runs: all.Without}}
+	columns := []*policy{{Name: "nobody stops", Runs: all.Without, Ratio: 1}}
 	for _, p := range all.Policies {
 		if p.Error == "" {
 			columns = append(columns, p)
