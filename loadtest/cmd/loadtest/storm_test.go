@@ -10,7 +10,7 @@ import (
 
 const storm = scenario + `  gaps: ["count==0"]
   ws_cut: ["count==18"]
-cut: {at: 700ms, share: 1, spread: ${SPREAD:-0s}}
+cut: {at: 400ms, share: 1, spread: ${SPREAD:-0s}}
 `
 
 // TestStorm cuts all who do not publish: whatever a server does wrong when they come back must show.
@@ -24,14 +24,14 @@ func TestStorm(t *testing.T) {
 	}{
 		{name: "good", caught: 18},
 		{name: "spread", env: []string{"SPREAD=500ms"}, caught: 18},
-		{name: "gaps", resume: faulty.ResumeGap, env: []string{"SPREAD=500ms"}, failed: map[string]bool{"gaps": true, "msgs_announced": true, "delivery_ratio": true}},
-		{name: "loses", resume: faulty.ResumeLoses, env: []string{"SPREAD=500ms"}, failed: map[string]bool{"msgs_lost": true, "delivery_ratio": true}},
+		{name: "gaps", resume: faulty.ResumeGap, env: []string{"SPREAD=500ms", "DRAIN=1s"}, failed: map[string]bool{"gaps": true, "msgs_announced": true, "delivery_ratio": true}},
+		{name: "loses", resume: faulty.ResumeLoses, env: []string{"SPREAD=500ms", "DRAIN=1s"}, failed: map[string]bool{"msgs_lost": true, "delivery_ratio": true}},
 		{name: "doubles", resume: faulty.ResumeDoubles, failed: map[string]bool{"msgs_duplicate": true}, caught: 18},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			s := newFaulty(t, faulty.Faults{Resume: tc.resume})
-			o := runScenario(t, s.URL, storm, append(tc.env, "RECONNECT=true", "IDS=true", "DRAIN=2s")...)
+			o := runScenario(t, s.URL, storm, append([]string{"RECONNECT=true", "IDS=true", "DURATION=1400ms", "DRAIN=10s"}, tc.env...)...)
 			if failed := o.failed(); !maps.Equal(failed, tc.failed) {
 				t.Errorf("failed: %v, want %v\n%s%s", failed, tc.failed, o.stdout, o.stderr)
 			}

@@ -216,8 +216,8 @@ func (p *policy) fault(r *slowRun, stopped int64) string {
 		return fmt.Sprintf("%d had a gap and publications behind it, target all %d", first, stopped)
 	case p.Name == "latest" && r.First["older"] > 0:
 		return fmt.Sprintf("%d had an older publication than the newest behind the gap", r.First["older"])
-	case p.Name == "drop-oldest" && r.First["later"] > 0:
-		return fmt.Sprintf("%d did not have the newest publications behind the gap", r.First["later"])
+	case p.Name == "drop-oldest" && r.First["later"] > stopped/10: // a few may get a new one a moment before the others
+		return fmt.Sprintf("%d had nothing behind the gap that others had already", r.First["later"])
 	}
 	return ""
 }

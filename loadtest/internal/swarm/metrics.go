@@ -87,7 +87,7 @@ func (m *Metrics) Set() metric.Set {
 
 		{Name: "stopped_msgs", Group: GroupStopped, Metric: m.StoppedMsgs, Late: true, Help: "deliveries to clients that stop reading, by what they were: received, duplicate, reordered, lost, announced, unsure; whole run"},
 		{Name: "stopped_gaps", Group: GroupStopped, Metric: &m.StoppedGaps, Help: "gap pushes to clients that stop reading; whole run"},
-		{Name: "stopped_first", Group: GroupStopped, Metric: m.StoppedFirst, Help: "first publication behind a gap of clients that read again, against the newest of its channel when they began to: older, newest, later"},
+		{Name: "stopped_first", Group: GroupStopped, Metric: m.StoppedFirst, Help: "first publication behind a gap of clients that read again: older than the newest of its channel when they began to, newest, or later than all that others have"},
 		{Name: "stopped_closed", Group: GroupStopped, Metric: m.StoppedClosed, Help: "connections of clients that stop reading that ended unasked, by close code; whole run"},
 
 		{Name: "data_sent", Group: GroupNetwork, Metric: &m.BytesSent, Help: "bytes in the steady phase, WebSocket frames and all"},

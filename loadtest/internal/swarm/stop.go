@@ -111,10 +111,10 @@ func (s *Swarm) receiveStopped(i int32, sub int, k int64, outcome ledger.Outcome
 	}
 	c.behind = behindNothing
 	is := "newest"
-	switch newest := s.newestThen[s.plan.channel(sub)]; {
-	case k < newest:
+	switch channel := s.plan.channel(sub); {
+	case k < s.newestThen[channel]:
 		is = "older"
-	case k > newest:
+	case k > s.newest[channel]:
 		is = "later"
 	}
 	s.metrics.StoppedFirst.Add(is, 1)
