@@ -15,7 +15,7 @@ GATEWAYS ?= 1
 BACKENDS ?= 1
 RUNARGS  ?=
 
-# make proof
+# make proof, proof-storm, proof-slow
 PROOFARGS ?=
 
 # Built from source with the Go of this machine, so that it understands the language version in go.mod.
@@ -70,6 +70,14 @@ fmt: $(LINT) ## Format all Go files
 .PHONY: proof
 proof: build ## Prove the promise: 15,000 connections, p99 under 50 ms, nothing lost
 	$(GO) run ./loadtest/cmd/proof $(PROOFARGS)
+
+.PHONY: proof-storm
+proof-storm: build ## Prove it: 15,000 connections cut at once, back at once, nothing lost (4 minutes)
+	$(GO) run ./loadtest/cmd/proof --only storm --json .tmp/proof-storm.json $(PROOFARGS)
+
+.PHONY: proof-slow
+proof-slow: build ## Prove it: 1,000 stopped readers, by each policy, disturb nobody (17 minutes)
+	$(GO) run ./loadtest/cmd/proof --only slow --json .tmp/proof-slow.json $(PROOFARGS)
 
 .PHONY: clean
 clean: ## Remove what was built

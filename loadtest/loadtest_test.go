@@ -63,6 +63,8 @@ settle: -1s
 warmup: -1s
 drain: -1s
 duration: 0s
+cut: {share: 1.5, at: -1s, spread: -1s}
+stop_reading: {connections: 5, at: 3s, until: 2s, receive_buffer: -1}
 summaryTrendStats: [p(999), rate]
 thresholds: {nothing: ["count<1"], msg_latency: ["p(99)"], msgs_lost: [{threshold: count==0, abortOnFail: true}]}
 `), noEnv)
@@ -76,6 +78,7 @@ thresholds: {nothing: ["count<1"], msg_latency: ["p(99)"], msgs_lost: [{threshol
 	for _, want := range []string{
 		"url:", "token:", "connections:", "connect_rate:", "handshakes:", "connect_timeout:", "local_addresses:", "channels.name:", "is no channel",
 		"subscriptions: 4", "publish.rate:", "publish.path:", "publish.payload:", "publish.publishers:", "requests.rate:", "settle:", "warmup:",
+		"cut.share:", "cut.at:", "cut.spread:", "reconnect must be true", "stop_reading.connections: 5, but only", "stop_reading: from 3s until 2s", "receive_buffer: -1",
 		"drain:", "duration:", "p(999)", "rate", "no metric nothing", "no comparison", "abortOnFail cannot end it",
 	} {
 		if !strings.Contains(err.Error(), want) {

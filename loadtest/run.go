@@ -19,7 +19,7 @@ type Options struct {
 	Version  string       // of the program, for reports
 	Progress io.Writer    // live progress; nil: none
 	Terminal bool         // Progress is one: redraw a line instead of writing one a second
-	Phases   io.Writer    // gets a JSON line at the beginning of each phase; nil: nobody
+	Phases   io.Writer    // gets a JSON line at the beginning of each phase and at each event; nil: nobody
 	Logger   *slog.Logger // nil: none
 }
 
@@ -69,6 +69,13 @@ func (s *Scenario) swarmConfig(t target, logger *slog.Logger) swarm.Config {
 		Connections: s.Connections, ConnectRate: s.ConnectRate, ConnectTimeout: time.Duration(s.ConnectTimeout), Handshakes: s.Handshakes, Reconnect: s.Reconnect,
 		Channels: channels, Subscriptions: s.Subscriptions,
 		Rate: s.Publish.Rate, Publishers: s.Publish.Publishers, Payload: s.Publish.Payload, IDs: s.Publish.IDs,
+		Cut: swarm.Cut{
+			At: time.Duration(s.Cut.At), Share: s.Cut.Share, Spread: time.Duration(s.Cut.Spread), Publishers: s.Cut.Publishers,
+		},
+		Stop: swarm.Stop{
+			Connections: s.StopReading.Connections, At: time.Duration(s.StopReading.At), Until: time.Duration(s.StopReading.Until),
+			ReceiveBuffer: s.StopReading.ReceiveBuffer,
+		},
 		RequestRate: s.Requests.Rate, RequestChannel: s.Requests.Channel,
 		Settle: time.Duration(s.Settle), Warmup: time.Duration(s.Warmup), Duration: time.Duration(s.Duration), Drain: time.Duration(s.Drain),
 		Logger: logger,
@@ -122,21 +129,25 @@ func (r *run) watch(ctx context.Context) {
 	}
 }
 
-// mark takes note of a phase that has begun.
+// mark takes note of a phase that has begun, or of an event in it.
 func (r *run) mark(m swarm.Mark) {
-	r.marks = append(r.marks, m)
-	if m.Phase == swarm.PhaseSteady {
-		r.from, r.steady = readUsage(), m.At
-	}
-	if m.Phase == swarm.PhaseDrain {
-		r.to = readUsage()
+	if m.Event == "" {
+		r.marks = append(r.marks, m)
+		switch m.Phase {
+		case swarm.PhaseSteady:
+			r.from, r.steady = readUsage(), m.At
+		case swarm.PhaseDrain:
+			r.to = readUsage()
+		default:
+		}
 	}
 	if r.options.Phases != nil {
 		line := struct {
 			Phase string    `json:"phase"`
+			Event string    `json:"event,omitempty"`
 			Time  time.Time `json:"time"`
 			Nanos int64     `json:"monotonic_ns"`
-		}{m.Phase.String(), m.At, m.Nanos}
+		}{m.Phase.String(), m.Event, m.At, m.Nanos}
 		if err := json.NewEncoder(r.options.Phases).Encode(line); err != nil {
 			r.options.Logger.Warn("phase file", "error", err)
 			r.options.Phases = nil

@@ -14,22 +14,24 @@ import (
 
 // Scenario is one load run. NewScenario has the defaults; README.md explains each key.
 type Scenario struct {
-	URL            string   `yaml:"url" json:"url"`                         // ws://HOST[:PORT]/PATH
-	Connections    int      `yaml:"connections" json:"connections"`         // clients, one connection each
-	ConnectRate    float64  `yaml:"connect_rate" json:"connect_rate"`       // new connections per second
-	ConnectTimeout Duration `yaml:"connect_timeout" json:"connect_timeout"` // until it is subscribed, in whole seconds
-	Handshakes     int      `yaml:"handshakes" json:"handshakes"`           // most connects under way at a time
-	Channels       Channels `yaml:"channels" json:"channels"`               // that are subscribed to and published to
-	Subscriptions  int      `yaml:"subscriptions" json:"subscriptions"`     // channels per connection
-	Publish        Publish  `yaml:"publish" json:"publish"`                 // load of publications
-	Requests       Requests `yaml:"requests" json:"requests"`               // load of requests
-	Settle         Duration `yaml:"settle" json:"settle"`                   // pause between the last connect and the first publication
-	Warmup         Duration `yaml:"warmup" json:"warmup"`                   // load before the steady phase
-	Duration       Duration `yaml:"duration" json:"duration"`               // of the steady phase
-	Drain          Duration `yaml:"drain" json:"drain"`                     // longest wait, at the end, for what has not arrived
-	Reconnect      bool     `yaml:"reconnect" json:"reconnect"`             // come back after a cut and resume
-	Token          string   `yaml:"token" json:"-"`                         // bearer credential of all clients
-	LocalAddresses []string `yaml:"local_addresses" json:"local_addresses"` // source addresses; default: chosen
+	URL            string   `yaml:"url" json:"url"`                            // ws://HOST[:PORT]/PATH
+	Connections    int      `yaml:"connections" json:"connections"`            // clients, one connection each
+	ConnectRate    float64  `yaml:"connect_rate" json:"connect_rate"`          // new connections per second
+	ConnectTimeout Duration `yaml:"connect_timeout" json:"connect_timeout"`    // until it is subscribed, in whole seconds
+	Handshakes     int      `yaml:"handshakes" json:"handshakes"`              // most connects under way at a time
+	Channels       Channels `yaml:"channels" json:"channels"`                  // that are subscribed to and published to
+	Subscriptions  int      `yaml:"subscriptions" json:"subscriptions"`        // channels per connection
+	Publish        Publish  `yaml:"publish" json:"publish"`                    // load of publications
+	Requests       Requests `yaml:"requests" json:"requests"`                  // load of requests
+	Settle         Duration `yaml:"settle" json:"settle"`                      // pause between the last connect and the first publication
+	Warmup         Duration `yaml:"warmup" json:"warmup"`                      // load before the steady phase
+	Duration       Duration `yaml:"duration" json:"duration"`                  // of the steady phase
+	Drain          Duration `yaml:"drain" json:"drain"`                        // longest wait, at the end, for what has not arrived
+	Reconnect      bool     `yaml:"reconnect" json:"reconnect"`                // come back after a cut and resume
+	Cut            Cut      `yaml:"cut" json:"cut,omitzero"`                   // a reconnect storm
+	StopReading    Stop     `yaml:"stop_reading" json:"stop_reading,omitzero"` // slow readers
+	Token          string   `yaml:"token" json:"-"`                            // bearer credential of all clients
+	LocalAddresses []string `yaml:"local_addresses" json:"local_addresses"`    // source addresses; default: chosen
 
 	Tags              map[string]string      `yaml:"tags" json:"tags,omitempty"` // copied into reports
 	Thresholds        map[string][]Assertion `yaml:"thresholds" json:"thresholds"`
@@ -55,6 +57,22 @@ type Publish struct {
 type Requests struct {
 	Rate    float64 `yaml:"rate" json:"rate"`       // per second, of all connections together; 0: none
 	Channel string  `yaml:"channel" json:"channel"` // of all requests
+}
+
+// Cut resets connections at one moment of the steady phase, without a Close frame; their clients come back and resume.
+type Cut struct {
+	At         Duration `yaml:"at" json:"at"`                 // from the beginning of the steady phase
+	Share      float64  `yaml:"share" json:"share"`           // of the connections, above 0 to 1; 0: none are cut
+	Spread     Duration `yaml:"spread" json:"spread"`         // each comes back at a random time within it; default: all at once
+	Publishers bool     `yaml:"publishers" json:"publishers"` // connections that publish are cut too
+}
+
+// Stop is a group of connections that stop reading; none of them publishes. Their deliveries count in the stopped_ metrics only.
+type Stop struct {
+	Connections   int      `yaml:"connections" json:"connections"`       // how many; 0: none
+	At            Duration `yaml:"at" json:"at"`                         // from the beginning of the steady phase
+	Until         Duration `yaml:"until" json:"until"`                   // when they read again; default: at its end
+	ReceiveBuffer int      `yaml:"receive_buffer" json:"receive_buffer"` // SO_RCVBUF in bytes; default: the kernel's
 }
 
 // Paths of a publication, and the namespace of the default channel names for each.
@@ -127,13 +145,17 @@ func NewScenario() *Scenario {
 	}
 }
 
-// Resolved is the scenario with the defaults that depend on other keys: channel names and the number of publishers.
+// Resolved is the scenario with the defaults that depend on other keys: channel names, the number of publishers, and when
+// those who stop reading read again.
 func (s Scenario) Resolved() *Scenario {
 	if s.Channels.Name == "" {
 		s.Channels.Name = "echo:load-%d"
 		if s.Publish.Path == PathDirect {
 			s.Channels.Name = "direct:load-%d"
 		}
+	}
+	if s.StopReading.Connections > 0 && s.StopReading.Until == 0 {
+		s.StopReading.Until = s.Duration
 	}
 	switch {
 	case s.Publish.Rate == 0:

@@ -35,6 +35,8 @@ func (s *Scenario) Validate() error {
 	s = s.Resolved()
 	s.validateTarget(&f)
 	s.validateLoad(&f)
+	s.validateCut(&f)
+	s.validateStop(&f)
 	f.add(s.Settle >= 0, "settle: %s is below zero", s.Settle)
 	f.add(s.Warmup >= 0, "warmup: %s is below zero", s.Warmup)
 	f.add(s.Drain >= 0, "drain: %s is below zero", s.Drain)
@@ -94,6 +96,24 @@ func (s *Scenario) validateLoad(f *faults) {
 		seconds := (time.Duration(s.Warmup) + time.Duration(s.Duration)).Seconds()
 		f.add(p.Rate*seconds/float64(feeds) < math.MaxUint32, "publish.rate: more than %d publications for one channel", uint32(math.MaxUint32))
 	}
+}
+
+func (s *Scenario) validateCut(f *faults) {
+	c := s.Cut
+	f.add(c.Share >= 0 && c.Share <= 1, "cut.share: %v is not in 0 to 1", c.Share)
+	f.add(c.At >= 0 && c.At < max(s.Duration, 1), "cut.at: %s is not within the steady phase of %s", c.At, s.Duration)
+	f.add(c.Spread >= 0, "cut.spread: %s is below zero", c.Spread)
+	f.add(c.Share == 0 || s.Reconnect, "cut: who is cut comes back, so reconnect must be true")
+}
+
+func (s *Scenario) validateStop(f *faults) {
+	r := s.StopReading
+	f.add(r.Connections >= 0, "stop_reading.connections: %d is below zero", r.Connections)
+	f.add(r.Connections <= max(s.Connections-s.Publish.Publishers, 0), "stop_reading.connections: %d, but only %d of %d do not publish",
+		r.Connections, s.Connections-s.Publish.Publishers, s.Connections)
+	f.add(r.At >= 0 && r.Until >= 0 && r.Until <= max(s.Duration, 0) && (r.At < r.Until || r.Connections == 0),
+		"stop_reading: from %s until %s is no time within the steady phase of %s", r.At, r.Until, s.Duration)
+	f.add(r.ReceiveBuffer >= 0, "stop_reading.receive_buffer: %d bytes", r.ReceiveBuffer)
 }
 
 func (s *Scenario) validateChannelName(f *faults) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -43,58 +44,34 @@ type traffic struct {
 	Duplicate  int64              `json:"duplicate"`
 	Reordered  int64              `json:"reordered"`
 	CPU        map[string]float64 `json:"cpu_us_per_delivery"` // by process
-	Others     float64            `json:"others_cpu_share"`    // of the machine, used by other programs meanwhile
 	Generator  loadtest.Generator `json:"generator"`
 	Exit       int                `json:"loadtest_exit_code"`
 	Failures   []string           `json:"failures,omitempty"` // what the harness found
+	conditions
 }
 
 func (b bench) traffic(ctx context.Context, path string) (*traffic, error) {
-	s, err := startStack(ctx, b.dir, b.options.bin)
+	s, err := startStack(ctx, b.dir, b.options.bin, "")
 	if err != nil {
 		return nil, err
 	}
 	defer s.stop()
-	parts := map[string]*process{"gateway": s.gateway, "redis": s.redis, "backend": s.backend}
-	used := make(map[string]time.Duration)
-	var machine machineTime
-	r, err := b.harness(ctx, "proof-"+path+".yaml", s.url, b.size.Connections, b.size.Duration, func(phase string) error {
-		for name, p := range parts {
-			switch phase {
-			case "steady":
-				used[name] -= p.cpu()
-			case "drain":
-				used[name] += p.cpu()
-			}
-		}
-		now := readMachine()
-		switch phase {
-		case "steady":
-			machine = now
-		case "drain":
-			machine = now.since(machine)
-		}
-		return nil
-	})
+	m := newMeter(s)
+	r, err := b.harness(ctx, "proof-"+path+".yaml", s.url, b.size.Connections, b.size.Duration, func(phase string) error { m.phase(phase); return nil })
 	if err != nil {
 		return nil, err
 	}
-	count := func(metric string) int64 { return int64(r.report.Metrics[metric].Values["count"]) }
 	t := &traffic{
-		Path: path, Deliveries: count("msgs_received"), Expected: count("msgs_expected"), Lost: count("msgs_lost"), Duplicate: count("msgs_duplicate"),
-		Reordered: count("msgs_reordered"), Latency: r.report.Metrics["msg_latency"].Values, Last: r.report.Metrics["msg_last_subscriber"].Values,
+		Path: path, Deliveries: r.count("msgs_received"), Expected: r.count("msgs_expected"), Lost: r.count("msgs_lost"), Duplicate: r.count("msgs_duplicate"),
+		Reordered: r.count("msgs_reordered"), Latency: r.values("msg_latency"), Last: r.values("msg_last_subscriber"),
 		CPU: make(map[string]float64), Generator: r.report.Generator, Exit: r.exit, Failures: r.failures(),
 	}
-	own := time.Duration(r.report.Generator.CPU * r.report.Seconds * 1e9)
-	for _, d := range used {
-		own += d
-	}
-	t.Others = machine.others(own)
+	used, c := m.result(&r.report)
+	t.conditions = c
 	if t.Deliveries > 0 {
 		for name, d := range used {
 			t.CPU[name] = d.Seconds() * 1e6 / float64(t.Deliveries)
 		}
-		t.CPU["loadtest"] = r.report.Generator.CPU * r.report.Seconds * 1e6 / float64(t.Deliveries)
 	}
 	return t, nil
 }
@@ -117,19 +94,19 @@ type idle struct {
 const few = 100
 
 func (b bench) idle(ctx context.Context) (*idle, error) {
-	s, err := startStack(ctx, b.dir, b.options.bin)
+	s, err := startStack(ctx, b.dir, b.options.bin, "")
 	if err != nil {
 		return nil, err
 	}
 	defer s.stop()
 	var memory [2]int64
-	var goroutines [2]int
+	var goroutines [2]float64
 	var last *result
 	for i, n := range []int{few, b.size.Connections} {
 		last, err = b.harness(ctx, "idle.yaml", s.url, n, "5s", func(phase string) (err error) {
 			if phase == "steady" {
 				if memory[i], err = s.memory(ctx); err == nil {
-					goroutines[i], err = s.goroutines(ctx)
+					goroutines[i], err = s.metric(ctx, "go_goroutines")
 				}
 			}
 			return err
@@ -140,7 +117,7 @@ func (b bench) idle(ctx context.Context) (*idle, error) {
 	}
 	return &idle{
 		Connections: b.size.Connections, BytesPerConn: float64(memory[1]-memory[0]) / float64(b.size.Connections-few),
-		GoroutinesFew: goroutines[0], Goroutines: goroutines[1], ResidentFewKB: memory[0] >> 10, ResidentKB: memory[1] >> 10,
+		GoroutinesFew: int(goroutines[0]), Goroutines: int(goroutines[1]), ResidentFewKB: memory[0] >> 10, ResidentKB: memory[1] >> 10,
 		HarnessResident: last.report.Generator.Resident, Exit: last.exit, Failures: last.failures(),
 	}, nil
 }
@@ -150,6 +127,10 @@ type result struct {
 	exit   int
 	report loadtest.Report
 }
+
+func (r *result) count(metric string) int64 { return int64(r.values(metric)["count"]) }
+
+func (r *result) values(metric string) map[string]float64 { return r.report.Metrics[metric].Values }
 
 // failures lists what the harness found, a line each.
 func (r *result) failures() (list []string) {
@@ -169,8 +150,9 @@ func (r *result) failures() (list []string) {
 	return list
 }
 
-// harness runs a scenario and calls onPhase as each phase begins. A run that failed is a result, not an error.
-func (b bench) harness(ctx context.Context, scenario, url string, connections int, duration string, onPhase func(string) error) (*result, error) {
+// harness runs a scenario and calls onPhase with the name of each phase as it begins, and of each event in it. env are more of the
+// scenario's variables, K=V. A run that failed is a result, not an error.
+func (b bench) harness(ctx context.Context, scenario, url string, connections int, duration string, onPhase func(string) error, env ...string) (*result, error) {
 	marks, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -181,6 +163,9 @@ func (b bench) harness(ctx context.Context, scenario, url string, connections in
 		"--url", url, "--json", file, "--phase-file", "/dev/fd/3",
 		"-e", "CONNECTIONS="+strconv.Itoa(connections), "-e", "CHANNELS="+strconv.Itoa(b.size.Channels), "-e", "DURATION="+duration,
 		"-e", fmt.Sprint("RATE=", b.size.Rate), "-e", fmt.Sprint("P99=", b.size.P99))
+	for _, e := range env {
+		cmd.Args = append(cmd.Args, "-e", e)
+	}
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 30 * time.Second
 	cmd.ExtraFiles = []*os.File{w}
@@ -207,15 +192,15 @@ func (b bench) harness(ctx context.Context, scenario, url string, connections in
 	return r, os.Remove(file)
 }
 
-// follow reads the marks of the phases.
+// follow reads the marks of phases and events.
 func follow(marks *os.File, onPhase func(string) error) error {
 	lines := bufio.NewScanner(marks)
 	for lines.Scan() {
-		var mark struct{ Phase string }
+		var mark struct{ Phase, Event string }
 		if err := json.Unmarshal(lines.Bytes(), &mark); err != nil {
 			return fmt.Errorf("phase file: %w", err)
 		}
-		if err := onPhase(mark.Phase); err != nil {
+		if err := onPhase(cmp.Or(mark.Event, mark.Phase)); err != nil {
 			return err
 		}
 	}

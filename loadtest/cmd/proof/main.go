@@ -24,10 +24,13 @@ Starts redis-server, gateway and backend on free ports and measures them with th
   backend  publications through the application, to every subscriber
   direct   publications straight to the channel
   idle     memory and goroutines of connections that do nothing
+  storm    all subscribers reset at one moment and back at once
+  slow     readers that stop, for each policy of the gateway
 Exits 1 when a target is missed, 2 when it could not measure.
 
       --quick       2,000 connections for 10 s; latency and memory are shown, but hardly judged
-      --only PARTS  of backend, direct and idle, separated by commas
+      --only PARTS  of these, separated by commas (default backend,direct,idle)
+      --pairs N     of slow: how often each policy is compared with a run in which nobody stops (default 3)
       --bin DIR     where gateway, backend and loadtest are (default bin)
       --json FILE   write the report as JSON (default .tmp/proof.json; empty: none)
   -v                show what the harness prints
@@ -37,6 +40,7 @@ Exits 1 when a target is missed, 2 when it could not measure.
 type options struct {
 	quick   bool
 	parts   []string
+	pairs   int
 	bin     string
 	json    string
 	verbose io.Writer
@@ -84,6 +88,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	fs.SetOutput(io.Discard)
 	fs.BoolVar(&o.quick, "quick", false, "")
 	fs.StringVar(&only, "only", "backend,direct,idle", "")
+	fs.IntVar(&o.pairs, "pairs", 3, "")
 	fs.StringVar(&o.bin, "bin", "bin", "")
 	fs.StringVar(&o.json, "json", filepath.Join(".tmp", "proof.json"), "")
 	fs.BoolVar(&verbose, "v", false, "")
@@ -95,9 +100,12 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	}
 	o.parts = strings.Split(only, ",")
 	for _, p := range o.parts {
-		if !slices.Contains([]string{"backend", "direct", "idle"}, p) {
-			return o, fmt.Errorf("--only: %q is none of backend, direct and idle", p)
+		if !slices.Contains([]string{"backend", "direct", "idle", "storm", "slow"}, p) {
+			return o, fmt.Errorf("--only: %q is none of backend, direct, idle, storm and slow", p)
 		}
+	}
+	if o.pairs < 1 {
+		return o, fmt.Errorf("--pairs: %d, want at least 1", o.pairs)
 	}
 	if verbose {
 		o.verbose = stderr
@@ -116,9 +124,14 @@ func prove(ctx context.Context, o options, stderr io.Writer) (*report, error) {
 	for _, part := range o.parts {
 		fmt.Fprintf(stderr, "proof: measuring %s …\n", part)
 		b := bench{options: o, dir: dir, size: rep.Size}
-		if part == "idle" {
+		switch part {
+		case "idle":
 			rep.Idle, err = b.idle(ctx)
-		} else {
+		case "storm":
+			rep.Storms, err = b.storms(ctx)
+		case "slow":
+			rep.Slow, err = b.slow(ctx)
+		default:
 			var t *traffic
 			if t, err = b.traffic(ctx, part); err == nil {
 				rep.Traffic = append(rep.Traffic, t)

@@ -19,7 +19,7 @@ func TestBadCalls(t *testing.T) {
 		args []string
 		says string
 	}{
-		{[]string{"--only", "backend,web"}, `"web" is none of backend, direct and idle`},
+		{[]string{"--only", "backend,web"}, `"web" is none of backend, direct, idle, storm and slow`},
 		{[]string{"--fast"}, "-fast"},
 		{[]string{"now"}, `"now" is not a flag`},
 	} {
@@ -80,7 +80,7 @@ func TestProcessIsMeasured(t *testing.T) {
 
 func TestFollowStopsAtAnError(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "phases")
-	if err := os.WriteFile(file, []byte("{\"phase\":\"connect\"}\n{\"phase\":\"steady\"}\n{\"phase\":\"drain\"}\n"), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte("{\"phase\":\"connect\"}\n{\"phase\":\"steady\",\"event\":\"cut\"}\n{\"phase\":\"drain\"}\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	f, err := os.Open(file)
@@ -92,12 +92,12 @@ func TestFollowStopsAtAnError(t *testing.T) {
 	want := errors.New("enough")
 	err = follow(f, func(phase string) error {
 		seen = append(seen, phase)
-		if phase == "steady" {
+		if phase == "cut" {
 			return want
 		}
 		return nil
 	})
-	if !errors.Is(err, want) || strings.Join(seen, " ") != "connect steady" {
+	if !errors.Is(err, want) || strings.Join(seen, " ") != "connect cut" {
 		t.Errorf("%v after %v", err, seen)
 	}
 }

@@ -28,6 +28,8 @@ type report struct {
 	Size    size       `json:"size"`
 	Traffic []*traffic `json:"traffic"`
 	Idle    *idle      `json:"idle,omitempty"`
+	Storms  []*storm   `json:"storms,omitempty"` // of few connections, then of all
+	Slow    *slow      `json:"slow,omitempty"`
 	Missed  []string   `json:"missed"` // targets
 }
 
@@ -44,6 +46,9 @@ func newReport(o options) *report {
 	return rep
 }
 
+// missFunc takes note of a target: ok, or missed for the reason that follows.
+type missFunc func(ok bool, format string, args ...any)
+
 // judge lists the targets that were missed.
 func (rep *report) judge() {
 	miss := func(ok bool, format string, args ...any) {
@@ -52,7 +57,7 @@ func (rep *report) judge() {
 		}
 	}
 	for _, t := range rep.Traffic {
-		miss(t.Exit == loadtest.ExitOK, "%s: the harness ended with %d; other programs used %.0f %% of this machine%s", t.Path, t.Exit, t.Others*100, lines(t.Failures))
+		miss(t.Exit == loadtest.ExitOK, "%s: the harness ended with %d (%s)%s", t.Path, t.Exit, t.conditions, lines(t.Failures))
 		miss(t.Latency["p(99)"] < rep.Size.P99, "%s: p(99) %.1f ms, target below %.0f ms", t.Path, t.Latency["p(99)"], rep.Size.P99)
 		miss(t.Lost+t.Duplicate+t.Reordered == 0, "%s: %d lost, %d duplicated, %d reordered, target 0", t.Path, t.Lost, t.Duplicate, t.Reordered)
 	}
@@ -61,6 +66,12 @@ func (rep *report) judge() {
 		miss(rep.Quick || i.BytesPerConn <= maxBytesPerConn, "idle: %.0f bytes per connection, target at most %d", i.BytesPerConn, maxBytesPerConn)
 		miss(i.Goroutines <= maxGoroutines, "idle: %d goroutines, target at most %d", i.Goroutines, maxGoroutines)
 		miss(i.Goroutines <= i.GoroutinesFew, "idle: %d goroutines, and %d at %d connections: target no more", i.Goroutines, i.GoroutinesFew, few)
+	}
+	if len(rep.Storms) > 0 {
+		judgeStorms(rep.Storms, rep.Size.Connections, miss)
+	}
+	if rep.Slow != nil {
+		rep.Slow.judge(rep.Quick, miss)
 	}
 }
 
@@ -86,6 +97,12 @@ func (rep *report) write(w io.Writer) {
 		fmt.Fprintf(w, "  %-46s %d kB and %d kB\n", fmt.Sprintf("gateway: anonymous memory at %d and at %d", few, i.Connections), i.ResidentFewKB, i.ResidentKB)
 		fmt.Fprintf(w, "  %-46s %d kB\n", "harness: resident memory", i.HarnessResident>>10)
 	}
+	if len(rep.Storms) > 0 {
+		writeStorms(w, rep.Storms)
+	}
+	if rep.Slow != nil {
+		writeSlow(w, rep.Slow)
+	}
 	if len(rep.Missed) == 0 {
 		fmt.Fprintf(w, "\nAll targets are met.\n")
 		return
@@ -99,24 +116,16 @@ func (rep *report) write(w io.Writer) {
 func (rep *report) writeTraffic(w io.Writer) {
 	fmt.Fprintf(w, "\n%d channels of %d, %.0f publications/s, %.0f deliveries/s, %s\n",
 		rep.Size.Channels, rep.Size.Connections/rep.Size.Channels, rep.Size.Rate, rep.Size.Rate*float64(rep.Size.Connections/rep.Size.Channels), rep.Size.Duration)
-	row := func(name string, cell func(*traffic) string) {
-		fmt.Fprintf(w, "  %-46s", name)
-		for _, t := range rep.Traffic {
-			fmt.Fprintf(w, " %14s", cell(t))
-		}
-		fmt.Fprintln(w)
-	}
-	ms := func(v float64) string { return fmt.Sprintf("%.2f ms", v) }
+	row := table(w, rep.Traffic)
 	row("", func(t *traffic) string { return t.Path })
 	row("deliveries", func(t *traffic) string { return fmt.Sprint(t.Deliveries) })
 	for _, p := range []string{"med", "p(99)", "p(99.9)", "max"} {
-		row("due to received, "+p, func(t *traffic) string { return ms(t.Latency[p]) })
+		row("due to received, "+p, func(t *traffic) string { return milliseconds(t.Latency[p]) })
 	}
-	row("due to last subscriber, p(99)", func(t *traffic) string { return ms(t.Last["p(99)"]) })
+	row("due to last subscriber, p(99)", func(t *traffic) string { return milliseconds(t.Last["p(99)"]) })
 	row("lost, duplicated, reordered", func(t *traffic) string { return fmt.Sprintf("%d, %d, %d", t.Lost, t.Duplicate, t.Reordered) })
 	for _, name := range []string{"gateway", "redis", "backend", "loadtest"} {
 		row("CPU per delivery, "+name, func(t *traffic) string { return fmt.Sprintf("%.1f us", t.CPU[name]) })
 	}
-	row("CPU that other programs used meanwhile", func(t *traffic) string { return fmt.Sprintf("%.0f %%", t.Others*100) })
-	row("the harness itself", func(t *traffic) string { return t.Generator.Verdict })
+	writeConditions(w, rep.Traffic, func(t *traffic) conditions { return t.conditions })
 }

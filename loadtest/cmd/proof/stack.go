@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -20,10 +19,12 @@ type stack struct {
 	redis, gateway, backend *process
 	url                     string // of the WebSocket
 	admin                   string // of the gateway, http://HOST:PORT
+	redisAddr               string // HOST:PORT
 }
 
-// startStack starts everything and waits until it is ready. Redis writes its log to disk once a second, as it does in production.
-func startStack(ctx context.Context, dir, bin string) (s *stack, err error) {
+// startStack starts everything and waits until it is ready; config is the text of the gateway's configuration file, if it is to
+// have one. Redis writes its log to disk once a second, as it does in production.
+func startStack(ctx context.Context, dir, bin, config string) (s *stack, err error) {
 	server, err := exec.LookPath("redis-server")
 	if err != nil {
 		return nil, errors.New("redis-server is not installed: apt-get install redis-server (Debian, Ubuntu), dnf install redis (Fedora), brew install redis (macOS)")
@@ -38,7 +39,7 @@ func startStack(ctx context.Context, dir, bin string) (s *stack, err error) {
 	}
 	addr := func(i int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[i])) }
 	redis := "redis://" + addr(0) + "/0"
-	s = &stack{url: "ws://" + addr(1) + "/ws", admin: "http://" + addr(2)}
+	s = &stack{url: "ws://" + addr(1) + "/ws", admin: "http://" + addr(2), redisAddr: addr(0)}
 	defer func() {
 		if err != nil {
 			s.stop()
@@ -52,8 +53,15 @@ func startStack(ctx context.Context, dir, bin string) (s *stack, err error) {
 	if err = s.redis.ready(ctx, func() error { return pingRedis(ctx, addr(0)) }); err != nil {
 		return s, err
 	}
-	s.gateway, err = startProcess(dir, "gateway", filepath.Join(bin, "gateway"),
-		"--listen", addr(1), "--admin", addr(2), "--redis", redis, "--auth", "none", "--node", "proof")
+	args := []string{"--listen", addr(1), "--admin", addr(2), "--redis", redis, "--auth", "none", "--node", "proof"}
+	if config != "" {
+		file := filepath.Join(dir, "gateway.yaml")
+		if err = os.WriteFile(file, []byte(config), 0o644); err != nil {
+			return s, err
+		}
+		args = append(args, "--config", file)
+	}
+	s.gateway, err = startProcess(dir, "gateway", filepath.Join(bin, "gateway"), args...)
 	if err != nil {
 		return s, fmt.Errorf("%w (make build makes it)", err)
 	}
@@ -92,16 +100,8 @@ func freePorts(n int) ([]int, error) {
 }
 
 func pingRedis(ctx context.Context, addr string) error {
-	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	if _, err := io.WriteString(c, "PING\r\n"); err != nil {
-		return err
-	}
-	answer, err := bufio.NewReader(c).ReadString('\n')
-	if err == nil && answer != "+PONG\r\n" {
+	answer, err := askRedis(ctx, addr, "PING")
+	if err == nil && answer != "PONG" {
 		err = fmt.Errorf("it answers %q", answer)
 	}
 	return err
@@ -124,18 +124,18 @@ func get(ctx context.Context, url string) (body string, err error) {
 	return string(b), err
 }
 
-// goroutines asks the gateway's metrics.
-func (s *stack) goroutines(ctx context.Context) (int, error) {
+// metric asks the gateway for one of its metrics, NAME or NAME{LABEL="VALUE"}.
+func (s *stack) metric(ctx context.Context, name string) (float64, error) {
 	text, err := get(ctx, s.admin+"/metrics")
 	if err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(text) {
-		if value, ok := strings.CutPrefix(line, "go_goroutines "); ok {
-			return strconv.Atoi(strings.TrimSpace(value))
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			return strconv.ParseFloat(strings.TrimSpace(value), 64)
 		}
 	}
-	return 0, errors.New("the gateway's metrics have no go_goroutines")
+	return 0, fmt.Errorf("the gateway's metrics have no %s", name)
 }
 
 // memory is the gateway's anonymous memory after a collection, bytes.

@@ -4,7 +4,6 @@ package faulty
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -35,6 +34,8 @@ type Faults struct {
 	CloseAfter int           // each connection is closed after n deliveries …
 	CloseCode  int           // … with this code; 0: cut off without a Close frame
 	Ping       bool          // a ping before every delivery
+	Resume     string        // what is wrong with a sub from a POSITION: ResumeGap, ResumeLoses, ResumeDoubles
+	Slow       string        // what becomes of who does not read: SlowClose, SlowOldest, SlowLatest, SlowSilent; empty: all of it waits
 	StallEvery time.Duration // nothing is delivered for StallFor, every StallEvery
 	StallFor   time.Duration
 }
@@ -74,6 +75,7 @@ type conn struct {
 	closeOnce sync.Once
 	held      []byte // a delivery that is to come behind the next
 	delivered int
+	behind    bool // its outbox was full and has not been empty since
 }
 
 // Start begins to listen on a free port of 127.0.0.1, or on addr when it is not empty.
@@ -140,6 +142,9 @@ func (s *Server) serve(raw net.Conn) {
 	}
 	if _, err := upgrader.Upgrade(raw); err != nil {
 		return
+	}
+	if s.faults.Slow != "" {
+		_ = raw.(*net.TCPConn).SetWriteBuffer(slowBuffer)
 	}
 	c := &conn{Conn: raw, out: make(chan []byte, 1<<14), gone: make(chan struct{})}
 	s.mu.Lock()
@@ -262,9 +267,7 @@ func (s *Server) subscribe(c *conn, words []string) {
 	c.text("ok", words[1], "p"+strconv.Itoa(len(ch.history)))
 	if len(words) > 3 {
 		from, _ := strconv.Atoi(strings.TrimPrefix(words[3], "p"))
-		for i, body := range ch.history[from:] {
-			c.text("msg", words[2], "p"+strconv.Itoa(from+i+1), "\n"+string(body))
-		}
+		s.resume(c, words[2], ch, from)
 	}
 }
 
@@ -309,12 +312,11 @@ func (s *Server) stall() {
 func (s *Server) deliver(c *conn, channel string, position int, body string) {
 	s.deliveries++
 	now := func(every int) bool { return every > 0 && s.deliveries%every == 0 }
-	at := "p" + strconv.Itoa(position)
 	switch {
 	case now(s.faults.Drop):
 		return
 	case now(s.faults.Gap):
-		c.text("gap", channel, at)
+		c.text("gap", channel, "p"+strconv.Itoa(position))
 		return
 	case now(s.faults.Misroute):
 		channel += "x"
@@ -324,7 +326,10 @@ func (s *Server) deliver(c *conn, channel string, position int, body string) {
 	if s.faults.Ping {
 		c.push(ws.MustCompileFrame(ws.NewPingFrame([]byte("are you there"))))
 	}
-	frame := ws.MustCompileFrame(ws.NewTextFrame(fmt.Appendf(nil, "msg %s %s\n%s", channel, at, body)))
+	frame := message(channel, position, body)
+	if s.slow(c, channel, position, frame) {
+		return
+	}
 	if now(s.faults.Reorder) && c.held == nil {
 		c.held = frame
 		time.AfterFunc(longestHeld, func() {

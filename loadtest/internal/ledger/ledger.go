@@ -10,6 +10,9 @@
 // A line is 4 bytes and a delivery in order is one comparison and one addition; only a line with holes has more, in a side map:
 // 12 bytes a hole. Nothing is allocated while all is in order. The ledger judges the line, not the clock: what is lost is asked
 // at the end, when the caller says how far each feed went. Not safe for concurrent use.
+//
+// A gap excuses what lies between the last delivery before it and the first one behind it, and nothing else: what is missing
+// behind that first one is lost again.
 package ledger
 
 import "slices"
@@ -29,6 +32,7 @@ const (
 type Ledger struct {
 	high  []uint32
 	holes map[int][]hole
+	gaps  map[int]uint32 // lines with a gap that no delivery has followed yet: it can reach up to, not including, this number
 }
 
 // hole is the numbers from first to last that a line passed over.
@@ -38,20 +42,37 @@ type hole struct {
 }
 
 // New makes a ledger of n lines, all at 0.
-func New(n int) *Ledger { return &Ledger{high: make([]uint32, n), holes: make(map[int][]hole)} }
+func New(n int) *Ledger {
+	return &Ledger{high: make([]uint32, n), holes: make(map[int][]hole), gaps: make(map[int]uint32)}
+}
 
 // Receive enters the delivery of number seq to a line.
 func (l *Ledger) Receive(line int, seq uint32) Outcome {
 	switch high := l.high[line]; {
 	case seq == high:
 		l.high[line] = high + 1
+		if len(l.gaps) > 0 {
+			delete(l.gaps, line)
+		}
 		return InOrder
 	case seq > high:
-		l.holes[line] = append(l.holes[line], hole{first: high, last: seq - 1})
+		l.passOver(line, high, seq)
 		l.high[line] = seq + 1
 		return InOrder
 	}
 	return l.fill(line, seq)
+}
+
+// passOver enters the hole from high up to, not including, seq: as far as a gap can reach it was announced.
+func (l *Ledger) passOver(line int, high, seq uint32) {
+	if reach := min(l.gaps[line], seq); high < reach {
+		l.holes[line] = append(l.holes[line], hole{first: high, last: reach - 1, announced: true})
+		high = reach
+	}
+	if high < seq {
+		l.holes[line] = append(l.holes[line], hole{first: high, last: seq - 1})
+	}
+	delete(l.gaps, line)
 }
 
 // fill enters a delivery below high: the filling of a hole, or a duplicate.
@@ -91,14 +112,16 @@ func (l *Ledger) fill(line int, seq uint32) Outcome {
 	return outcome
 }
 
-// Announce enters a gap: the subscriber was told that publications are missing. It covers what the line has not passed yet of the
-// feed's first sent numbers (those below sent): no later one can be meant.
+// Announce enters a gap: the subscriber was told that publications are missing. It covers what the line passes over at its next
+// delivery, of the feed's first sent numbers (those below sent): no later one can be meant.
 func (l *Ledger) Announce(line int, sent uint32) {
-	if high := l.high[line]; high < sent {
-		l.holes[line] = append(l.holes[line], hole{first: high, last: sent - 1, announced: true})
-		l.high[line] = sent
+	if l.high[line] < sent {
+		l.gaps[line] = sent
 	}
 }
+
+// Next is the number that a line would have next if nothing were missing.
+func (l *Ledger) Next(line int) uint32 { return l.high[line] }
 
 // Missing calls yield with each run of numbers below sent, first to last, that the line never had, in rising order.
 func (l *Ledger) Missing(line int, sent uint32, yield func(first, last uint32, announced bool)) {
@@ -108,7 +131,12 @@ func (l *Ledger) Missing(line int, sent uint32, yield func(first, last uint32, a
 		}
 		yield(h.first, min(h.last, sent-1), h.announced)
 	}
-	if high := l.high[line]; high < sent {
+	high := l.high[line]
+	if reach := min(l.gaps[line], sent); high < reach {
+		yield(high, reach-1, true)
+		high = reach
+	}
+	if high < sent {
 		yield(high, sent-1, false)
 	}
 }

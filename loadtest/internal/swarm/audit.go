@@ -9,13 +9,13 @@ import (
 // Missing is an acknowledged publication that somebody did not get.
 type Missing struct {
 	Channel     string  `json:"channel"`
-	Publisher   int32   `json:"publisher"` // client
-	Number      uint32  `json:"number"`    // of this publisher's to this channel, from 0
-	ID          string  `json:"id"`        // idempotency key, if keys were sent
-	Subscribers int64   `json:"subscribers"`
-	Lost        int64   `json:"lost"`      // subscribers without it who were not told
-	Announced   int64   `json:"announced"` // subscribers without it who were told by a gap
-	Clients     []int32 `json:"clients"`   // the first few of both
+	Publisher   int32   `json:"publisher"`   // client
+	Number      uint32  `json:"number"`      // of this publisher's to this channel, from 0
+	ID          string  `json:"id"`          // idempotency key, if keys were sent
+	Subscribers int64   `json:"subscribers"` // without those that stop reading
+	Lost        int64   `json:"lost"`        // subscribers without it who were not told
+	Announced   int64   `json:"announced"`   // subscribers without it who were told by a gap
+	Clients     []int32 `json:"clients"`     // the first few of both
 }
 
 const missingClients = 10
@@ -57,8 +57,12 @@ func (s *Swarm) audit() {
 func (s *Swarm) miss(missing map[int64]*Missing, sub int, feed, seq uint32, announced bool) {
 	k := s.plan.publication(feed, seq)
 	steady := k >= s.plan.warm
+	stops := s.clients[sub/s.plan.perClient].stops
+	if stops {
+		s.missStopped(k, announced)
+	}
 	if s.unacked[k] {
-		if steady {
+		if steady && !stops {
 			s.metrics.Unsure.Add(1)
 		}
 		return
@@ -78,14 +82,16 @@ func (s *Swarm) miss(missing map[int64]*Missing, sub int, feed, seq uint32, anno
 	switch {
 	case announced:
 		e.Announced++
-		if steady {
+		if steady && !stops {
 			s.metrics.Announced.Add(1)
 		}
 	default:
 		e.Lost++
-		if steady {
+		switch {
+		case stops:
+		case steady:
 			s.metrics.Lost.Add(1)
-		} else {
+		default:
 			s.warmup.Lost++
 		}
 	}

@@ -20,6 +20,7 @@ type client struct {
 	began      int64     // ns: dial of this connection
 	lost       int64     // ns: when the last connection was lost; 0: none was
 	byeDelay   int32     // ms the server asked to stay away
+	behind     int32     // what it waits for since it has read again; see behindGap
 	awaited    uint32    // answers to sub that are still to come
 	unanswered uint32    // commands in pending
 	state      clientState
@@ -28,6 +29,8 @@ type client struct {
 	refused    bool  // a sub was answered by err, for good
 	again      bool  // a sub was answered "not now"
 	resolved   bool  // was ready once, or never will be
+	cut        bool  // was cut off by Config.Cut, and is not back
+	stops      bool  // is of the group that stops reading
 }
 
 type clientState uint8
@@ -90,17 +93,31 @@ func (s *Swarm) dial(i int32) {
 	}
 	c.conn = conn
 	*s.owners.At(conn.FD) = i + 1
-	s.loop.Arm(conn, int(s.cfg.ConnectTimeout/time.Second))
+	s.loop.Arm(conn, int(s.cfg.ConnectTimeout/time.Second)+1) // the first of these seconds may end at once
+	if c.stops {
+		setReceiveBuffer(conn, s.cfg.Stop.ReceiveBuffer)
+	}
 }
 
+// dialReason says why a connect could not even begin; an error that has no words here has its own name, such as EPERM.
 func dialReason(err error) string {
-	switch {
-	case errors.Is(err, unix.EADDRNOTAVAIL):
+	errno, _ := errors.AsType[unix.Errno](err)
+	switch errno {
+	case unix.EADDRNOTAVAIL, unix.EADDRINUSE, unix.EAGAIN:
 		return "no free port"
-	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
+	case unix.EMFILE, unix.ENFILE:
 		return "no free descriptor"
-	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH):
+	case unix.ENETUNREACH, unix.EHOSTUNREACH:
 		return "no route"
+	case unix.ENOBUFS, unix.ENOMEM:
+		return "no memory"
+	case unix.ECONNREFUSED:
+		return "refused"
+	case unix.ETIMEDOUT:
+		return "timeout"
+	}
+	if name := unix.ErrnoName(errno); name != "" {
+		return name
 	}
 	return "dial"
 }
@@ -191,24 +208,32 @@ func (s *Swarm) leave(i int32, label string) {
 	c := &s.clients[i]
 	switch {
 	case s.phase >= PhaseClose: // the run is over: it was our wish, or does not matter any more
+	case c.state >= clientSubscribing && c.stops:
+		s.metrics.StoppedClosed.Add(label, 1)
 	case c.state >= clientSubscribing:
 		s.metrics.Closed.Add(label, 1)
 	default:
 		s.metrics.ConnectFailed.Add(label, 1)
 		s.failures++
 	}
-	if c.state == clientReady {
-		c.lost = s.loop.Clock()
-	}
-	s.enterState(c, clientAway)
-	c.conn = loop.Conn{}
-	s.orphan(i)
+	s.disconnect(i)
 	if !s.cfg.Reconnect || c.never || s.phase >= PhaseClose {
 		s.resolve(c)
 		return
 	}
 	s.dials.add(s.loop.Clock()+int64(c.backoff()), uint64(i))
 	c.tries = min(c.tries+1, 10)
+}
+
+// disconnect parts client i from its connection.
+func (s *Swarm) disconnect(i int32) {
+	c := &s.clients[i]
+	if c.state == clientReady {
+		c.lost = s.loop.Clock()
+	}
+	s.enterState(c, clientAway)
+	c.conn = loop.Conn{}
+	s.orphan(i)
 }
 
 // backoff is how long to stay away: as long as the server asked, else doubling with each failure, half of it by chance.
@@ -312,6 +337,10 @@ func (s *Swarm) becomeReady(i int32) {
 	if c.lost != 0 {
 		s.metrics.Reconnect.Record(s.loop.Clock() - c.lost)
 		c.lost = 0
+	}
+	if c.cut {
+		c.cut = false
+		s.beginCatchUp(i)
 	}
 	s.resolve(c)
 	s.resendAll(i)

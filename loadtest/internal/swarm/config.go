@@ -28,6 +28,9 @@ type Config struct {
 	Payload    int     // bytes of a body, at least StampSize
 	IDs        bool    // send an idempotency key with each publication, and repeat it until it is acknowledged
 
+	Cut  Cut
+	Stop Stop
+
 	RequestRate    float64 // requests per second, of all clients together
 	RequestChannel string
 

@@ -5,7 +5,7 @@
 //	schedule ──▶ pub (stamped) ──▶ server ──▶ msg ──▶ ledger, histograms     warmup, steady
 //	                                 └──────▶ ok ──▶ what must arrive        draining: wait for it, then audit
 //
-// A client is what survives a connection: 15,000 of them are one slice of 56-byte records without pointers. Everything belongs
+// A client is what survives a connection: 15,000 of them are one slice of 48-byte records without pointers. Everything belongs
 // to the loop's goroutine; others have [Swarm.Do], [Swarm.Stop], [Swarm.Phases] and [Swarm.Done]. A delivery allocates nothing.
 //
 // The load is open: publication k is due at start + k/rate whatever came of those before it, and latency counts from when it was

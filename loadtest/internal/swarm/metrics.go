@@ -7,7 +7,7 @@ import "github.com/millracehq/millrace/loadtest/internal/metric"
 type Metrics struct {
 	Latency, Service, SendLag, LastSubscriber *metric.Trend
 	Ack, Request                              *metric.Trend
-	Connecting, Reconnect                     *metric.Trend
+	Connecting, Reconnect, CaughtUp           *metric.Trend
 
 	Delivery                                        metric.Rate
 	Expected, Received, Lost, Duplicate             metric.Counter
@@ -17,6 +17,8 @@ type Metrics struct {
 	RequestsDue, RequestsAnswered, RequestsFailed   metric.Counter
 	Gaps, BytesSent, BytesReceived                  metric.Counter
 	Errs, Closed, ConnectFailed                     *metric.Tagged
+	StoppedMsgs, StoppedFirst, StoppedClosed        *metric.Tagged
+	Cut, StoppedGaps                                metric.Counter
 	Connections                                     metric.Gauge
 	GeneratorCPU, GeneratorDelay, GeneratorResident metric.Gauge
 }
@@ -25,8 +27,9 @@ type Metrics struct {
 func NewMetrics() *Metrics {
 	return &Metrics{
 		Latency: metric.NewTrend(), Service: metric.NewTrend(), SendLag: metric.NewTrend(), LastSubscriber: metric.NewTrend(),
-		Ack: metric.NewTrend(), Request: metric.NewTrend(), Connecting: metric.NewTrend(), Reconnect: metric.NewTrend(),
+		Ack: metric.NewTrend(), Request: metric.NewTrend(), Connecting: metric.NewTrend(), Reconnect: metric.NewTrend(), CaughtUp: metric.NewTrend(),
 		Errs: metric.NewTagged("code"), Closed: metric.NewTagged("code"), ConnectFailed: metric.NewTagged("reason"),
+		StoppedMsgs: metric.NewTagged("what"), StoppedFirst: metric.NewTagged("is"), StoppedClosed: metric.NewTagged("code"),
 	}
 }
 
@@ -36,6 +39,7 @@ const (
 	GroupPublish   = "PUBLISH"
 	GroupRequest   = "REQUEST"
 	GroupWebSocket = "WEBSOCKET"
+	GroupStopped   = "STOPPED READERS"
 	GroupNetwork   = "NETWORK"
 	GroupGenerator = "GENERATOR"
 )
@@ -74,10 +78,17 @@ func (m *Metrics) Set() metric.Set {
 
 		{Name: "ws_connecting", Group: GroupWebSocket, Metric: m.Connecting, Help: "from the dial to the end of the WebSocket handshake; whole run"},
 		{Name: "ws_reconnect_duration", Group: GroupWebSocket, Metric: m.Reconnect, Help: "from the loss of a connection to all subscriptions being back; whole run"},
+		{Name: "ws_cut", Group: GroupWebSocket, Metric: &m.Cut, Help: "connections that the scenario cut off; whole run"},
+		{Name: "ws_caught_up", Group: GroupWebSocket, Metric: m.CaughtUp, Help: "from the cut to having all that was published before the subscriptions were back; whole run"},
 		{Name: "ws_connect_failed", Group: GroupWebSocket, Metric: m.ConnectFailed, Help: "connects that did not come to a hello, by reason; whole run"},
 		{Name: "ws_closed", Group: GroupWebSocket, Metric: m.Closed, Help: "connections that ended unasked, by close code; whole run"},
 		{Name: "ws_connections", Group: GroupWebSocket, Metric: &m.Connections, Help: "clients that are connected and subscribed, each second of the steady phase"},
 		{Name: "errs", Group: GroupWebSocket, Metric: m.Errs, Help: "err and revoke frames, by code; whole run"},
+
+		{Name: "stopped_msgs", Group: GroupStopped, Metric: m.StoppedMsgs, Late: true, Help: "deliveries to clients that stop reading, by what they were: received, duplicate, reordered, lost, announced, unsure; whole run"},
+		{Name: "stopped_gaps", Group: GroupStopped, Metric: &m.StoppedGaps, Help: "gap pushes to clients that stop reading; whole run"},
+		{Name: "stopped_first", Group: GroupStopped, Metric: m.StoppedFirst, Help: "first publication behind a gap of clients that read again: older than the newest of its channel when they began to, newest, or later than all that others have"},
+		{Name: "stopped_closed", Group: GroupStopped, Metric: m.StoppedClosed, Help: "connections of clients that stop reading that ended unasked, by close code; whole run"},
 
 		{Name: "data_sent", Group: GroupNetwork, Metric: &m.BytesSent, Help: "bytes in the steady phase, WebSocket frames and all"},
 		{Name: "data_received", Group: GroupNetwork, Metric: &m.BytesReceived, Help: "bytes in the steady phase, WebSocket frames and all"},

@@ -29,10 +29,11 @@ func (p Phase) String() string {
 	return [...]string{"idle", "connect", "settle", "warmup", "steady", "drain", "close", "done"}[p]
 }
 
-// Mark is the beginning of a phase.
+// Mark is the beginning of a phase, or an event in it.
 type Mark struct {
 	Phase Phase
-	Nanos int64 // CLOCK_MONOTONIC
+	Event string // cut, stop reading, read again; empty: the phase begins
+	Nanos int64  // CLOCK_MONOTONIC
 	At    time.Time
 }
 
@@ -54,9 +55,15 @@ func (s *Swarm) begin() {
 
 // enter begins a phase that ends by itself at until.
 func (s *Swarm) enter(p Phase, until int64) {
-	now := s.loop.Clock()
-	s.phase, s.until, s.starts[p] = p, until, now
-	s.marks <- Mark{Phase: p, Nanos: now, At: time.Now()}
+	s.phase, s.until = p, until
+	s.starts[p] = s.mark(p, "")
+}
+
+// mark tells whoever listens to Marks.
+func (s *Swarm) mark(p Phase, event string) (now int64) {
+	now = s.loop.Clock()
+	s.marks <- Mark{Phase: p, Event: event, Nanos: now, At: time.Now()}
+	return now
 }
 
 // Turn implements loop.Handler: everything that is due by the clock.
@@ -69,6 +76,7 @@ func (s *Swarm) Turn() (more bool) {
 		more = s.dialDue(now)
 		more = s.resendDue(now) || more
 		s.subscribeDue(now)
+		s.readAgainDue(now)
 	}
 	more = s.step(now) || more
 	if !more {
@@ -92,7 +100,7 @@ func (s *Swarm) step(now int64) (more bool) {
 	case PhaseWarmup, PhaseSteady:
 		more = s.load(now)
 	case PhaseDrain:
-		arrived := s.pending.open == 0 && s.outstanding == 0 && len(s.unacked) == 0
+		arrived := s.pending.open == 0 && s.outstanding == 0 && len(s.unacked) == 0 && s.stoppedHaveAll()
 		if arrived || now >= s.until {
 			s.conclude()
 		}
@@ -113,7 +121,11 @@ func (s *Swarm) rollCall() {
 	for sub, ok := range s.subscribed {
 		if i := sub / s.plan.perClient; ok && s.clients[i].state == clientReady {
 			s.roll[sub] = true
-			s.reach[s.plan.channel(sub)]++
+			if s.clients[i].stops {
+				s.stoppedSubs = append(s.stoppedSubs, sub)
+			} else {
+				s.reach[s.plan.channel(sub)]++
+			}
 		}
 	}
 	s.readyAtRoll = s.ready
@@ -131,11 +143,13 @@ func (s *Swarm) load(now int64) (more bool) {
 		s.enter(PhaseSteady, s.until+int64(s.cfg.Duration))
 		stats := s.loop.Stats()
 		s.bytes = [2]uint64{stats.BytesOut, stats.BytesIn}
+		s.planEvents()
 	}
 	more = s.publishDue(now)
 	if s.phase != PhaseSteady {
 		return more
 	}
+	s.eventsDue(now)
 	if s.cfg.RequestRate > 0 {
 		more = s.requestDue(now) || more
 	}
@@ -157,6 +171,7 @@ func (s *Swarm) endLoad() {
 		s.metrics.BytesSent.Set(int64(stats.BytesOut - s.bytes[0]))
 		s.metrics.BytesReceived.Set(int64(stats.BytesIn - s.bytes[1]))
 	}
+	s.beginReadAgain()
 	s.enter(PhaseDrain, s.loop.Clock()+int64(s.cfg.Drain))
 }
 
@@ -190,11 +205,15 @@ func (s *Swarm) sleep() {
 		}
 		earlier(s.resends.next())
 		earlier(s.resubs.next())
+		earlier(s.rereads.next())
 	}
 	if s.phase == PhaseWarmup || s.phase == PhaseSteady {
 		earlier(s.dueAt(s.next), s.next < s.plan.total)
-		if s.phase == PhaseSteady && s.cfg.RequestRate > 0 {
-			earlier(s.requestAt(s.nextReq), true)
+		if s.phase == PhaseSteady {
+			earlier(s.events.next())
+			if s.cfg.RequestRate > 0 {
+				earlier(s.requestAt(s.nextReq), true)
+			}
 		}
 	}
 	if at != s.wake || at <= s.loop.Clock() {

@@ -43,6 +43,12 @@ func (p *plan) publisher(feed uint32) int32 {
 	return int32(int(feed) % p.publishers * p.clients / p.publishers)
 }
 
+// publishes says whether a client publishes.
+func (p *plan) publishes(client int32) bool {
+	n := (int(client)*p.publishers + p.clients - 1) / p.clients // the first publisher that is this client or a later one
+	return n < p.publishers && n*p.clients/p.publishers == int(client)
+}
+
 func (p *plan) feed(k int64) (feed, seq uint32) {
 	return uint32(k % int64(p.feeds)), uint32(k / int64(p.feeds))
 }

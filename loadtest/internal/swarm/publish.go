@@ -102,6 +102,9 @@ func (s *Swarm) requestDue(now int64) (more bool) {
 		}
 		i := int32(s.nextReq % int64(len(s.clients)))
 		s.nextReq++
+		if s.clients[i].stops {
+			continue
+		}
 		s.metrics.RequestsDue.Add(1)
 		if s.clients[i].state != clientReady {
 			continue // never answered, which is what reqs_failed counts

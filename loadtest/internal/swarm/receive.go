@@ -201,6 +201,14 @@ func (s *Swarm) publication(i int32, channel, position, body []byte, now int64) 
 	if outcome == ledger.Late && s.resent[k] {
 		outcome = ledger.InOrder // it was sent again after later ones: the order is the swarm's own
 	}
+	if len(s.catching) > 0 && outcome != ledger.Duplicate {
+		s.catchesUp(i, k, now)
+	}
+	if s.clients[i].stops {
+		s.receiveStopped(i, sub, k, outcome)
+		return
+	}
+	s.newest[number] = max(s.newest[number], k)
 	switch {
 	case steady:
 		s.deliver(st, k, outcome, now)
@@ -237,13 +245,21 @@ func (s *Swarm) deliver(st stamp, k int64, outcome ledger.Outcome, now int64) {
 
 // gap takes the announcement that publications are missing: none that is sent after this can be meant.
 func (s *Swarm) gap(i int32, channel, position []byte) {
-	s.metrics.Gaps.Add(1)
+	c := &s.clients[i]
+	if c.stops {
+		s.metrics.StoppedGaps.Add(1)
+	} else {
+		s.metrics.Gaps.Add(1)
+	}
 	for j := range s.plan.perClient {
 		sub := int(i)*s.plan.perClient + j
 		if s.cfg.Channels[s.plan.channel(sub)] != string(channel) {
 			continue
 		}
 		s.positions.set(sub, position)
+		if c.behind == behindGap {
+			c.behind = int32(sub) + 1
+		}
 		for lane := range s.plan.lanes {
 			feed := uint32(lane*s.plan.channels + s.plan.channel(sub))
 			s.ledger.Announce(s.plan.line(sub, feed), s.plan.before(feed, s.next))

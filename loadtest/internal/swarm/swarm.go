@@ -26,6 +26,7 @@ type Swarm struct {
 	phase     Phase
 	until     int64 // ns: when the phase ends by itself
 	starts    [PhaseDone + 1]int64
+	events    agenda    // of the steady phase
 	wake      int64     // ns: what the loop was last told
 	bytes     [2]uint64 // sent and received when the steady phase began
 	gaugeTick uint32
@@ -39,6 +40,7 @@ type Swarm struct {
 	positions  positions
 	dials      agenda // clients
 	resubs     agenda // clients
+	rereads    agenda // clients
 	local      int    // next source address
 	underway   int    // clients that are connecting
 	ready      int    // clients connected and subscribed
@@ -58,13 +60,21 @@ type Swarm struct {
 	// Owned by the loop: accounts.
 	readyAtRoll int     // clients, when the load began
 	readyAtEnd  int     // clients, when it ended
-	reach       []int64 // subscribers by channel, at the roll call
+	reach       []int64 // subscribers by channel, at the roll call, without those that stop reading
 	roll        []bool  // by subscription: there at the roll call
 	ledger      *ledger.Ledger
 	fan         fan
 	outstanding int64 // deliveries of acknowledged publications that have not come yet
 	warmup      Counts
 	missing     []Missing
+
+	// Owned by the loop: connections that are cut, readers that stop.
+	cutAt       int64 // ns
+	catching    map[int32]catchUp
+	stopped     bool    // the group does not read now
+	stoppedSubs []int   // subscriptions of the group, at the roll call
+	newest      []int64 // publication by channel, of those that others than the group have
+	newestThen  []int64 // the same when the group began to read again
 }
 
 // Counts are the figures of the warm-up, which no threshold looks at.
@@ -93,12 +103,16 @@ func New(cfg Config) (*Swarm, error) {
 		run:     binary.NativeEndian.Uint32(run[:]),
 		loop:    l,
 		padding: appendPadding(nil, cfg.Payload),
-		marks:   make(chan Mark, PhaseDone+1),
+		marks:   make(chan Mark, int(PhaseDone)+1+len(eventNames)),
 		done:    make(chan struct{}),
 		metrics: NewMetrics(),
 		clients: make([]client, cfg.Connections),
 		unacked: make(map[int64]bool),
 		resent:  make(map[int64]bool),
+
+		catching:   make(map[int32]catchUp),
+		newest:     make([]int64, len(cfg.Channels)),
+		newestThen: make([]int64, len(cfg.Channels)),
 	}
 	subscriptions := cfg.Connections * cfg.Subscriptions
 	s.subscribed = make([]bool, subscriptions)
@@ -106,6 +120,7 @@ func New(cfg Config) (*Swarm, error) {
 	s.reach = make([]int64, len(cfg.Channels))
 	s.ledger = ledger.New(subscriptions * s.plan.lanes)
 	s.fan = newFan(cfg.Rate)
+	s.chooseStopped()
 	if cfg.Reconnect {
 		s.positions = newPositions(subscriptions)
 	}
@@ -121,7 +136,7 @@ func (s *Swarm) Start() error {
 	return nil
 }
 
-// Marks tells when each phase began. It holds all of them, so nobody has to listen.
+// Marks tells when each phase began, and what happened in the steady one. It holds all of them, so nobody has to listen.
 func (s *Swarm) Marks() <-chan Mark { return s.marks }
 
 // Done is closed when the run is over, connections closed and accounts made up.

@@ -124,6 +124,7 @@ func TestPlanIsConsistent(t *testing.T) {
 		}
 		counts := make([]uint32, p.feeds)
 		lines := map[int]bool{}
+		publishers := map[int32]bool{}
 		for k := range int64(5 * p.feeds) {
 			for feed := range uint32(p.feeds) {
 				if got := p.before(feed, k); got != counts[feed] {
@@ -135,8 +136,15 @@ func TestPlanIsConsistent(t *testing.T) {
 				t.Fatalf("%v: publication %d is number %d of feed %d, want number %d", n, k, seq, feed, counts[feed])
 			}
 			counts[feed]++
-			if c := p.publisher(feed); c < 0 || int(c) >= p.clients {
+			c := p.publisher(feed)
+			if c < 0 || int(c) >= p.clients {
 				t.Fatalf("%v: the publisher of feed %d is client %d", n, feed, c)
+			}
+			publishers[c] = true
+		}
+		for c := range int32(p.clients) {
+			if p.publishes(c) != publishers[c] {
+				t.Fatalf("%v: client %d publishes: %v, want %v", n, c, p.publishes(c), publishers[c])
 			}
 		}
 		for sub := range p.clients * p.perClient {

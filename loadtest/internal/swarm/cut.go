@@ -1,0 +1,78 @@
+package swarm
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Cut is a reconnect storm: connections are reset at one moment of the steady phase, and their clients come back.
+type Cut struct {
+	Share      float64       // of the clients, spread evenly; 0: none are cut
+	At         time.Duration // from the beginning of the steady phase
+	Spread     time.Duration // each comes back at a random time within it; 0: all at once
+	Publishers bool          // those that publish are cut too
+}
+
+// catchUp is what a client that was cut off must still receive: so many deliveries of publications below before.
+type catchUp struct{ before, left int64 }
+
+// cutOff resets connections, all in one turn. What they have received and not read is lost, as when a network goes.
+func (s *Swarm) cutOff() {
+	now := s.loop.Clock()
+	s.cutAt = now
+	share := s.cfg.Cut.Share
+	for i := range s.clients {
+		c := &s.clients[i]
+		if int(float64(i+1)*share) == int(float64(i)*share) || c.state != clientReady || s.plan.publishes(int32(i)) && !s.cfg.Cut.Publishers {
+			continue
+		}
+		conn := c.conn
+		_ = unix.SetsockoptLinger(int(conn.FD), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}) // close sends RST
+		s.disconnect(int32(i))
+		s.loop.Close(conn, reasonGone)
+		c.cut = true
+		at := now
+		if spread := s.cfg.Cut.Spread; spread > 0 {
+			at += rand.Int64N(int64(spread))
+		}
+		s.dials.add(at, uint64(i))
+		s.metrics.Cut.Add(1)
+	}
+}
+
+// beginCatchUp notes what a client that is back must receive until it has all that was published by now.
+func (s *Swarm) beginCatchUp(i int32) {
+	c := catchUp{before: s.next}
+	for j := range s.plan.perClient {
+		sub := int(i)*s.plan.perClient + j
+		for lane := range s.plan.lanes {
+			feed := uint32(lane*s.plan.channels + s.plan.channel(sub))
+			s.ledger.Missing(s.plan.line(sub, feed), s.plan.before(feed, c.before), func(first, last uint32, announced bool) {
+				if s.roll[sub] && !announced {
+					c.left += int64(last-first) + 1
+				}
+			})
+		}
+	}
+	if c.left == 0 {
+		s.metrics.CaughtUp.Record(s.loop.Clock() - s.cutAt)
+		return
+	}
+	s.catching[i] = c
+}
+
+// catchesUp enters the delivery of publication k to a client that may be catching up.
+func (s *Swarm) catchesUp(i int32, k, now int64) {
+	c, ok := s.catching[i]
+	if !ok || k >= c.before {
+		return
+	}
+	if c.left--; c.left > 0 {
+		s.catching[i] = c
+		return
+	}
+	delete(s.catching, i)
+	s.metrics.CaughtUp.Record(now - s.cutAt)
+}
