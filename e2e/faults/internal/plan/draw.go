@@ -44,7 +44,7 @@ func choices(mode Mode) []choice {
 // Rests of Redis between two faults: what a restart takes, and with a replica its resynchronisation too.
 const (
 	restSingle   = 3 * time.Second
-	restSentinel = 8 * time.Second
+	restSentinel = 12 * time.Second
 )
 
 // drawer draws the faults of one schedule.
