@@ -14,6 +14,9 @@ import (
 // healthTimeout is how long a fault of Redis waits for the replica to have recovered from the one before.
 const healthTimeout = 45 * time.Second
 
+// failoverTime is about what sentinels take for one.
+const failoverTime = 2 * time.Second
+
 // act carries one fault out, and mends it.
 func (r *runner) act(ctx context.Context, f plan.Fault) {
 	if f.Redis() && r.mode == plan.Sentinel {
@@ -61,7 +64,9 @@ func (r *runner) open(f plan.Fault, from time.Duration) int {
 func (r *runner) inflict(ctx context.Context, f plan.Fault) error {
 	switch f.Kind {
 	case plan.Failover:
-		return r.stack.Failover(ctx)
+		err := r.stack.Failover(ctx)
+		sleep(ctx, failoverTime) // it is told, not done: what it does to the traffic is still to come
+		return err
 	case plan.Kill, plan.Pause, plan.Drain:
 		p, err := r.stack.Process(ctx, f.Target)
 		if err != nil {

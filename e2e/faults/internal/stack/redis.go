@@ -236,7 +236,8 @@ func (s *Stack) healthy(ctx context.Context) error {
 	return s.sentinelsKnow(ctx)
 }
 
-// sentinelsKnow: a sentinel that has not found the replica and the others can fail nobody over.
+// sentinelsKnow: a sentinel that has not found the replica and the others can fail nobody over. And one that has not noticed yet, which
+// takes up to 10 s, that a former master is a replica now would undo a failover to it.
 func (s *Stack) sentinelsKnow(ctx context.Context) error {
 	for i, addr := range s.asking {
 		answer, err := resp.Once(ctx, addr, "SENTINEL", "CKQUORUM", masterName)
@@ -250,8 +251,19 @@ func (s *Stack) sentinelsKnow(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if list, _ := answer.([]any); len(list) == 0 {
-			return fmt.Errorf("sentinel-%d knows no replica", i+1)
+		if list, _ := answer.([]any); len(list) != 1 || value(list[0], "flags") != "slave" || value(list[0], "role-reported") != "slave" {
+			return fmt.Errorf("sentinel-%d does not see the replica as one", i+1)
+		}
+	}
+	return nil
+}
+
+// value is one of a flat list of names and values.
+func value(list any, name string) any {
+	flat, _ := list.([]any)
+	for i := 0; i+1 < len(flat); i += 2 {
+		if flat[i] == name {
+			return flat[i+1]
 		}
 	}
 	return nil
