@@ -18,6 +18,12 @@ RUNARGS  ?=
 # make proof
 PROOFARGS ?=
 
+# make faults: SEED of the plan (empty: a new one), MINUTES of faults, at least so many FAULTS (empty: 10 a minute)
+SEED      ?=
+MINUTES   ?= 20
+FAULTS    ?=
+FAULTARGS ?=
+
 # Built from source with the Go of this machine, so that it understands the language version in go.mod.
 LINT_VERSION := v2.15.0
 LINT         := .tmp/bin/golangci-lint-$(LINT_VERSION)
@@ -70,6 +76,10 @@ fmt: $(LINT) ## Format all Go files
 .PHONY: proof
 proof: build ## Prove the promise: 15,000 connections, p99 under 50 ms, nothing lost
 	$(GO) run ./loadtest/cmd/proof $(PROOFARGS)
+
+.PHONY: faults
+faults: build ## Kill, stall and cut everything for MINUTES by the plan of SEED, and check every publication
+	$(GO) run ./e2e/faults --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) $(FAULTARGS)
 
 .PHONY: clean
 clean: ## Remove what was built

@@ -145,6 +145,16 @@ func (o options) planOf(mode plan.Mode) (plan.Options, []plan.Fault) {
 	return po, plan.New(o.seed, po)
 }
 
+// again is the command that runs the same plan on the same load.
+func (o options) again() string {
+	mode := "both"
+	if len(o.modes) == 1 {
+		mode = string(o.modes[0])
+	}
+	return fmt.Sprintf("make faults SEED=%d MINUTES=%g FAULTS=%d FAULTARGS='--redis %s --rate %g --echo %d --direct %d --subscribers %d --fsync %s'",
+		o.seed, o.minutes, o.faults, mode, o.rate, o.echo, o.direct, o.subscribers, o.fsync)
+}
+
 func printPlans(w io.Writer, o options) {
 	for _, mode := range o.modes {
 		po, faults := o.planOf(mode)
@@ -167,7 +177,7 @@ func breakAndCheck(ctx context.Context, o options, stderr io.Writer) (*report, e
 	if err != nil {
 		return nil, err
 	}
-	rep := &report{Seed: o.seed, Minutes: o.minutes, Clean: true, Dir: dir}
+	rep := &report{Seed: o.seed, Again: o.again(), Clean: true, Dir: dir}
 	fmt.Fprintf(stderr, "faults: seed %d; logs in %s\n", o.seed, dir)
 	for _, mode := range o.modes {
 		if ctx.Err() != nil {

@@ -19,7 +19,7 @@ import (
 // report is the verdict about all modes.
 type report struct {
 	Seed    uint64    `json:"seed"`
-	Minutes float64   `json:"minutes"`
+	Again   string    `json:"again"` // the command that runs the same plan
 	Clean   bool      `json:"clean"`
 	Dir     string    `json:"dir,omitempty"` // with the logs, if it was kept
 	Runs    []*result `json:"runs"`
@@ -69,7 +69,7 @@ func (rep *report) write(w io.Writer) {
 	if rep.Dir != "" {
 		fmt.Fprintf(w, "\nLogs, events and all examples: %s\n", rep.Dir)
 	}
-	fmt.Fprintf(w, "Again: make faults SEED=%d MINUTES=%g\n", rep.Seed, rep.Minutes)
+	fmt.Fprintf(w, "The same plan again: %s\n", rep.Again)
 	if rep.Clean {
 		fmt.Fprintln(w, "Every promise was kept.")
 	} else {
@@ -94,7 +94,8 @@ func (r *result) write(w io.Writer, seed uint64) {
 	row("delivered", "%d over %d connections", v.Deliveries, r.Connections)
 	row("longest silence", "%.1f s; outside of faults %.1f s", r.Silence, r.SilenceOutside)
 	row("gaps", "%d, %d of them unneeded", v.Gaps, v.Unneeded)
-	row("", "")
+	_ = t.Flush()
+	fmt.Fprintln(w)
 	for _, kind := range check.Violations() {
 		row(string(kind), "%s", bad(v.Violations[kind]))
 	}

@@ -133,12 +133,12 @@ const (
 	quiet  = 10 * time.Second
 )
 
-func calmTime(length time.Duration) time.Duration { return length / minute * quiet }
+func calmTime(length time.Duration) time.Duration { return length.Truncate(minute) / (minute / quiet) }
 
 // stretch is the time at which so much time without calm has passed.
 func stretch(at, length time.Duration) time.Duration {
-	calms := min(at/(minute-quiet), length/minute)
-	return at + calms*quiet
+	calm := at.Truncate(minute-quiet) / ((minute - quiet) / quiet)
+	return at + min(calm, calmTime(length))
 }
 
 // untilCalm is how long a fault that begins at t may last.
