@@ -18,11 +18,11 @@ import (
 
 // report is the verdict about all modes.
 type report struct {
-	Seed    uint64    `json:"seed"`
-	Again   string    `json:"again"` // the command that runs the same plan
-	Clean   bool      `json:"clean"`
-	Dir     string    `json:"dir,omitempty"` // with the logs, if it was kept
-	Runs    []*result `json:"runs"`
+	Seed  uint64    `json:"seed"`
+	Again string    `json:"again"` // the command that runs the same plan
+	Clean bool      `json:"clean"`
+	Dir   string    `json:"dir,omitempty"` // with the logs, if it was kept
+	Runs  []*result `json:"runs"`
 }
 
 // result is the verdict about one mode.
