@@ -47,7 +47,7 @@ func TestSmoke(t *testing.T) {
 		faults += n
 	}
 	v := r.Verdict
-	if faults != 8 || r.Skipped != 0 || r.Unsettled != "" || v.Acknowledged < 300 || v.Deliveries < v.Entries || r.Answered == 0 {
+	if faults != 9 || r.Skipped != 0 || r.Unsettled != "" || v.Acknowledged < 300 || v.Deliveries < v.Entries || r.Answered == 0 {
 		t.Errorf("%d faults, %d left out, unsettled %q, %d acknowledged, %d delivered, %d answered",
 			faults, r.Skipped, r.Unsettled, v.Acknowledged, v.Deliveries, r.Answered)
 	}
@@ -65,7 +65,7 @@ func TestPlanIsPrinted(t *testing.T) {
 		t.Fatalf("exit %d: %s", code, stderr.String())
 	}
 	run(t.Context(), args, &second, &stderr)
-	if first.String() != second.String() || strings.Count(first.String(), "#") != 40 || !strings.Contains(first.String(), "sentinel, seed 5: 20 faults in 2m0s") {
+	if first.String() != second.String() || strings.Count(first.String(), "#") != 44 || !strings.Contains(first.String(), "sentinel, seed 5: 22 faults in 2m0s") {
 		t.Errorf("plan:\n%s", first.String())
 	}
 }

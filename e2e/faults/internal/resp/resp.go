@@ -113,7 +113,7 @@ func (c *Conn) answer() (any, error) {
 }
 
 // list reads n answers. An error among them ends it: nothing that the runner asks for has one.
-func (c *Conn) list(n int64) ([]any, error) {
+func (c *Conn) list(n int64) (any, error) {
 	list := make([]any, 0, n)
 	for range n {
 		v, err := c.answer()
