@@ -78,9 +78,7 @@ func (c *judge) after(id stream.ID) int {
 // moveTo makes id the position from which everything is owed.
 func (w *walk) moveTo(id stream.ID) {
 	w.at, w.next = id, w.after(id)
-	for i := w.next; i < len(w.got) && w.got[i]; i++ {
-		w.got[i] = false // a gap that goes back gives what is behind it once more
-	}
+	clear(w.got[w.next:]) // a gap that goes back gives what is behind it once more
 }
 
 // miss notes what was owed before index to.
