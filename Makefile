@@ -18,6 +18,12 @@ RUNARGS  ?=
 # make proof, proof-storm, proof-slow
 PROOFARGS ?=
 
+# make faults: SEED of the plan (empty: a new one), MINUTES of faults, at least so many FAULTS (empty: 10 a minute)
+SEED      ?=
+MINUTES   ?= 20
+FAULTS    ?=
+FAULTARGS ?=
+
 # Built from source with the Go of this machine, so that it understands the language version in go.mod.
 LINT_VERSION := v2.15.0
 LINT         := .tmp/bin/golangci-lint-$(LINT_VERSION)
@@ -78,6 +84,10 @@ proof-storm: build ## Prove it: 15,000 connections cut at once, back at once, no
 .PHONY: proof-slow
 proof-slow: build ## Prove it: 1,000 stopped readers, by each policy, disturb nobody (17 minutes)
 	$(GO) run ./loadtest/cmd/proof --only slow --json .tmp/proof-slow.json $(PROOFARGS)
+
+.PHONY: faults
+faults: build ## Kill, stall and cut everything for MINUTES by the plan of SEED, and check every publication
+	$(GO) run ./e2e/faults --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) $(FAULTARGS)
 
 .PHONY: clean
 clean: ## Remove what was built
