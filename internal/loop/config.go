@@ -13,7 +13,7 @@ type Config struct {
 	ReadBuffer  int           // bytes, one for the whole loop; default 64 KiB
 	MaxUnread   int           // most unconsumed bytes of one connection; default 1 MiB
 	SendBuffer  int           // SO_SNDBUF of accepted connections in bytes, so that a slow reader shows early; default 64 KiB, -1 leaves the kernel's
-	OutboxBytes int           // most unsent bytes of one connection; default 1 MiB
+	OutboxBytes int           // most unsent bytes of one connection, less when much of Budget is used; default 1 MiB
 	Budget      *Budget       // most unsent bytes of the process, shared by its loops; default 256 MiB
 	InboxTasks  int           // most posted functions that wait; default 1024
 	Linger      time.Duration // how long the loop may hold netpoll's poller, waiting for more; default 0: not at all, for pollers that serve several loops. Needs GOMAXPROCS above the number of loops

@@ -5,7 +5,7 @@ import (
 )
 
 // outbox holds what a connection's socket did not take, by reference to frames that other connections may share.
-// Bound: Config.OutboxBytes and Config.Budget; policy: Send says Full; metric: Stats.Unsent.
+// Bound: Config.OutboxBytes and Config.Budget, see share; policy: Send says Full; metric: Stats.Unsent.
 type outbox struct {
 	queue [][]byte
 	owner Conn
@@ -78,7 +78,7 @@ func (l *Loop) queue(fd int32, r *record, b []byte, begun, shared bool) Result {
 	if first {
 		o.owner, o.since = Conn{FD: fd, Gen: r.gen}, l.wheel.tick
 	}
-	if !first && o.bytes+len(b) > l.cfg.OutboxBytes {
+	if !first && o.bytes+len(b) > l.share() {
 		l.cfg.Budget.give(len(b))
 		return Full
 	}
@@ -92,6 +92,12 @@ func (l *Loop) queue(fd int32, r *record, b []byte, begun, shared bool) Result {
 		l.watch(fd, r, true)
 	}
 	return Queued
+}
+
+// share is how many bytes may wait for one connection: the less, the more of the budget is used. So a thousand that do not
+// read leave room for one that is slow for a moment.
+func (l *Loop) share() int {
+	return min(l.cfg.OutboxBytes, int(max(0, l.cfg.Budget.Limit-l.cfg.Budget.Used())/16))
 }
 
 // Unsent is how many bytes wait in the outbox of c; 0 when it has none, or is gone.
@@ -113,13 +119,13 @@ func (l *Loop) EachUnsent(f func(c Conn, bytes, seconds int)) {
 	}
 }
 
-// Room is how many bytes may still be queued for c before its own bound, Config.OutboxBytes; 0 when it is gone or
-// closing. The budget of all loops is another bound, and the rest of a frame that has begun to go out may be over either.
+// Room is how many bytes may still be queued for c before its bound, Config.OutboxBytes or a sixteenth of what is left of
+// the budget; 0 when it is gone or closing. The rest of a frame that has begun to go out may be over it.
 func (l *Loop) Room(c Conn) int {
 	if !l.Alive(c) {
 		return 0
 	}
-	return max(0, l.cfg.OutboxBytes-l.Unsent(c))
+	return max(0, l.share()-l.Unsent(c))
 }
 
 // DropUnsent takes back what has not begun to be sent and returns how many bytes that were. The stream stays whole:
