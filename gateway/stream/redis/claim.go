@@ -17,6 +17,7 @@ var ErrLeaseLost = errors.New("the lease is over")
 // Own says what a [Claim] does with entries that are pending for this consumer itself.
 type Own string
 
+// Values of [Own].
 const (
 	OwnLeave Own = ""  // it has them in hand
 	OwnAgain Own = "0" // the answer that brought them was lost: they count as attempted as often as before

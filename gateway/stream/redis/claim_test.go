@@ -60,10 +60,10 @@ func TestClaimTakesWhatFormerOwnersLeft(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	read(a, steal(t, c, a, 0), 2)
+	read(a, steal(t, c, a), 2)
 	readAs(t, c, "stranger", 0, 1)
-	read(b, steal(t, c, b, 0), 2) // it did not come to its own claim
-	l := steal(t, c, heir, 0)
+	read(b, steal(t, c, b), 2) // it did not come to its own claim
+	l := steal(t, c, heir)
 	read(heir, l, 1)
 
 	if got, want := claimAll(t, heir, l, Claim{Idle: time.Hour}), []string{"0*2", "1*2", "3*2", "4*2"}; !slices.Equal(got, want) {
@@ -107,12 +107,12 @@ func TestClaimPassesOverDeletedEntries(t *testing.T) {
 	dead, g := newTestGroup(t, c, "dead"), newTestGroup(t, c, "a")
 	gone := addIn(t, c, 0, "x")
 	addIn(t, c, 0, "y")
-	mustRead(t, dead, []*Lease{steal(t, c, dead, 0)})
+	mustRead(t, dead, []*Lease{steal(t, c, dead)})
 	c.rdb.XDel(t.Context(), c.keys.In(0), gone.ID.String())
-	if got := claimAll(t, g, steal(t, c, g, 0), Claim{Idle: time.Hour}); !slices.Equal(got, []string{"y*2"}) {
+	if got := claimAll(t, g, steal(t, c, g), Claim{Idle: time.Hour}); !slices.Equal(got, []string{"y*2"}) {
 		t.Fatalf("claimed %v", got)
 	}
-	wantPending(t, c, 0, 1)
+	wantPending(t, c, 1)
 }
 
 func TestTouchCountsAttempts(t *testing.T) {
@@ -144,7 +144,7 @@ func TestReleaseKeepsWhatIsPending(t *testing.T) {
 		if err := g.Release(t.Context(), leases); err != nil {
 			t.Fatal(err)
 		}
-		wantPending(t, c, 0, 1)
+		wantPending(t, c, 1)
 		for p, want := range []int{1, 0} {
 			if got := c.consumers(t, p); len(got) != want {
 				t.Fatalf("partition %d: consumers %v, want %d", p, got, want)

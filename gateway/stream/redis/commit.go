@@ -90,8 +90,9 @@ const abroad = -1 // no partition
 func (g *Group) effects(o *Outcome, f func(e effect)) {
 	for i := range o.Publications {
 		p := &o.Publications[i]
-		first, last := stream.Partition(p.Channel, g.c.partitions), 0
-		if last = first; p.Kind == stream.KindKick {
+		first := stream.Partition(p.Channel, g.c.partitions)
+		last := first
+		if p.Kind == stream.KindKick {
 			first, last = 0, g.c.partitions-1
 		}
 		values := p.Values()

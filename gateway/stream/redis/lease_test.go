@@ -10,11 +10,11 @@ import (
 	"github.com/millracehq/millrace/internal/redistest"
 )
 
-// steal has another consumer hold the lease of a partition, as after a pause that was too long for the first.
-func steal(t *testing.T, c *Client, thief *Group, partition int) *Lease {
+// steal has another consumer hold the lease of partition 0, as after a pause that was too long for the first.
+func steal(t *testing.T, c *Client, thief *Group) *Lease {
 	t.Helper()
-	c.rdb.Del(t.Context(), c.keys.Lease(partition, thief.name))
-	leases, err := thief.Acquire(t.Context(), []int{partition}, time.Minute)
+	c.rdb.Del(t.Context(), c.keys.Lease(0, thief.name))
+	leases, err := thief.Acquire(t.Context(), []int{0}, time.Minute)
 	if err != nil || len(leases) != 1 {
 		t.Fatalf("%d leases (%v)", len(leases), err)
 	}
@@ -97,7 +97,7 @@ func TestLostLeaseWritesNothing(t *testing.T) {
 			got, _ := g.Read(context.Background(), Reading{Leases: leases[:1], Count: 8, Block: time.Second})
 			waiting <- got
 		}()
-		stolen := steal(t, c, thief, 0)
+		stolen := steal(t, c, thief)
 		addIn(t, c, 0, "y")
 		if got := <-waiting; len(got.Deliveries) > 0 {
 			t.Fatalf("a former owner was given %v", got.Deliveries)
@@ -135,6 +135,6 @@ func TestRepeatedByAnotherOwner(t *testing.T) {
 	if err := g.writeAbroad(t.Context(), []Batch{{leases[0], []Outcome{o}}}, time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	mustCommit(t, heir, steal(t, c, heir, 0), 1, o)
+	mustCommit(t, heir, steal(t, c, heir), 1, o)
 	wantLen(t, c, c.keys.Out(stream.Partition("c", testPartitions)), 2)
 }
