@@ -28,7 +28,9 @@ func (h *holding) lost(why string) {
 		return
 	}
 	h.worker.metrics.leaseLosses.Inc()
-	h.worker.cfg.Logger.Warn("lost the lease of a partition", "partition", h.Partition, "token", h.Token, "why", why)
+	if h.worker.warned.allow("lease", time.Now()) { // they go in dozens
+		h.worker.cfg.Logger.Warn("lost leases, what is in hand is left to the next owner", "partition", h.Partition, "token", h.Token, "why", why)
+	}
 	h.worker.keeper.wake()
 }
 
@@ -54,11 +56,10 @@ type keeper struct {
 	nextSample time.Time
 }
 
-// ticks is how often a lease is renewed in its time.
 const (
-	ticks       = 3
+	ticks       = 3 // in the time of a lease: how often it is renewed
 	hurry       = 5 // a worker with less than its share looks that much more often
-	sampleTicks = 5
+	sampleTicks = 5 // between two measurements of the backlog
 )
 
 func newKeeper(w *Worker, shards []*shard) *keeper {

@@ -83,8 +83,12 @@ func (s *shard) turn(reading, work context.Context) error {
 	return err
 }
 
-// idle waits for a partition.
+// idle waits for a partition. Whether Redis answers is the keeper's business meanwhile.
 func (s *shard) idle(ctx context.Context) {
+	if s.failing {
+		s.failing = false
+		s.w.link.restored()
+	}
 	select {
 	case <-s.woken:
 	case <-ctx.Done():

@@ -3,7 +3,7 @@
 //	Client      one installation: address, prefix, partition count, checked against the meta hash
 //	  Append    pipelined XADD           gateway
 //	  Read      one XREAD over streams   gateway
-//	  Group     XREADGROUP, claims, and effects committed together with XACK: backend
+//	  Group     leases, reads, claims, and effects committed together with XACK: backend
 //
 // Nothing here retries by itself: an XADD whose answer was lost may have been stored, and only the caller knows what
 // sending it again means.
