@@ -46,7 +46,9 @@ func TestEffectsHappenOnce(t *testing.T) {
 			}
 			return nil
 		}}
-		quick := func(c *Config) { c.ClaimAfter, c.Batch = 20*time.Millisecond, 8 }
+		quick := func(c *Config) { // no bad luck is that long
+			c.ClaimAfter, c.Batch, c.RetryAfter, c.MaxAttempts = 20*time.Millisecond, 8, time.Millisecond, 1000
+		}
 		workers := []*testWorker{b.start(unreliable, quick), b.start(unreliable, quick)}
 		for i := range entries {
 			e := stream.Event{Kind: stream.KindPub, Channel: fmt.Sprint("echo:", i%5), Data: fmt.Sprint(i)}

@@ -129,8 +129,8 @@ func (s *shard) adopt(work context.Context) error {
 	return nil
 }
 
-// release gives leases back when everything in hand is committed, or else waits for a retry, which the next owner
-// goes on with.
+// release gives leases back when all in hand is committed, but what waits for a retry: the next owner goes on with that.
+// It tries once; a worker that ends need not wait for Redis, and leases end by themselves.
 func (s *shard) release(ctx context.Context, parts []*part) error {
 	var leases []*redis.Lease
 	for _, p := range parts {
@@ -141,7 +141,7 @@ func (s *shard) release(ctx context.Context, parts []*part) error {
 	if len(leases) == 0 {
 		return nil
 	}
-	err := s.call(ctx, func(ctx context.Context) error { return s.w.group.Release(ctx, leases) })
+	err := s.try(ctx, func(ctx context.Context) error { return s.w.group.Release(ctx, leases) })
 	if err == nil {
 		for _, p := range parts {
 			p.gone.Store(true)
