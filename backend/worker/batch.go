@@ -11,10 +11,19 @@ import (
 	"github.com/millracehq/millrace/gateway/stream/redis"
 )
 
-// failure is an event whose handler failed and which is to be handled again.
-type failure struct {
-	event *Event
-	err   error
+// item is an entry on its way through a shard.
+type item struct {
+	p *part
+	d redis.Delivery
+	e *Event // nil until decoded, and if it is none
+}
+
+// line names what the entry must stay in order with.
+func (it *item) line() string {
+	if it.e.Channel != "" {
+		return it.e.Channel
+	}
+	return " " + it.e.Conn // no channel has a blank
 }
 
 // panicError is what a handler panicked with, and where.
@@ -25,86 +34,125 @@ type panicError struct {
 
 func (p *panicError) Error() string { return fmt.Sprintf("panic: %v", p.value) }
 
-// handleBatch handles entries of one read in their order, and leaves their outcomes in s.outcomes. It fails only when ctx
-// is done; then the batch leaves none.
-func (s *shard) handleBatch(ctx context.Context, entries []redis.Delivery, claimed bool) error {
-	events := s.w.decode(entries)
-	seen, err := s.seen(ctx, events)
-	if err != nil {
-		return err
-	}
-	outcomes := s.outcomes
-	var failures []failure
-	for i, e := range events {
-		if err := ctx.Err(); err != nil {
+// handle takes entries through their handlers, a batch at a time. The outcomes of the last one are left to be committed.
+func (s *shard) handle(work context.Context, items []item) error {
+	for len(items) > 0 {
+		if err := s.commit(work); err != nil {
 			return err
 		}
-		if e == nil {
-			outcomes = append(outcomes, redis.Outcome{Ref: entries[i].Ref})
-			continue
+		n := min(len(items), s.w.cfg.Batch)
+		if err := s.handleBatch(work, items[:n]); err != nil {
+			s.w.cfg.Logger.Warn("entries stay pending for another backend", "entries", len(items), "error", err)
+			return err
 		}
-		if e.seen != "" && seen[e.seen] {
-			s.w.metrics.duplicates.Inc()
-			outcomes = append(outcomes, redis.Outcome{Ref: e.entry})
-			continue
-		}
-		if err := s.w.dispatch(ctx, e); err != nil {
-			failures = append(failures, failure{e, err})
-			continue
-		}
-		if e.seen != "" {
-			seen[e.seen] = true
-		}
-		outcomes = append(outcomes, e.outcome())
+		items = items[n:]
 	}
-	s.outcomes = outcomes
-	s.w.metrics.batch.Update(float64(len(outcomes)))
-	s.w.report(ctx, failures, claimed)
 	return nil
 }
 
-// decode returns nil in the place of an entry that is none: it is acknowledged, since it would never become one.
-func (w *Worker) decode(entries []redis.Delivery) []*Event {
+// handleBatch handles entries in their order. It fails only when ctx is done; what was not handled then stays pending.
+func (s *shard) handleBatch(ctx context.Context, items []item) error {
+	faults := s.w.decode(items)
+	seen, err := s.seen(ctx, items)
+	if err != nil {
+		return err
+	}
+	handled := 0
+	for i := range items {
+		it := &items[i]
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if it.p.over() {
+			continue
+		}
+		if it.e == nil {
+			s.bury(it, causeUndecodable, faults[i])
+			continue
+		}
+		if it.p.lines[it.line()] != nil {
+			it.p.enqueue(*it)
+			continue
+		}
+		if value := seen[it.e.seen]; it.e.seen != "" && value != "" {
+			s.w.metrics.duplicates.Inc()
+			it.e.repeatAnswer(value)
+			it.p.outcomes = append(it.p.outcomes, redis.Outcome{Ref: it.d.Ref, Answers: it.e.answers})
+			continue
+		}
+		if it.d.Attempt > int64(s.w.cfg.MaxAttempts) {
+			s.bury(it, causeKilled, errKilled)
+			continue
+		}
+		if err := s.w.dispatch(ctx, it.e); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err() // not the entry's fault
+			}
+			s.failed(ctx, it, err)
+			continue
+		}
+		o := it.e.outcome()
+		if o.Seen != "" {
+			seen[o.Seen] = o.SeenValue
+		}
+		it.p.outcomes = append(it.p.outcomes, o)
+		handled++
+	}
+	if handled > 0 {
+		s.w.metrics.batch.Update(float64(handled))
+	}
+	return nil
+}
+
+// decode sets the events of the items, and says why one has none.
+func (w *Worker) decode(items []item) map[int]error {
+	var faults map[int]error
 	now := time.Now()
-	events := make([]*Event, len(entries))
-	for i, d := range entries {
-		e, err := newEvent(d, w.client.Keys())
+	for i := range items {
+		again := items[i].e != nil // the handler may have changed it
+		e, err := newEvent(items[i].d, w.client.Keys())
+		items[i].e = e
 		if err != nil {
+			if faults == nil {
+				faults = make(map[int]error)
+			}
+			faults[i] = err
 			w.metrics.undecodable.Inc()
-			w.cfg.Logger.Warn("not an entry of this contract, acknowledged", "partition", d.Partition, "entry", d.ID, "error", err)
+			continue
+		}
+		if again {
 			continue
 		}
 		w.metrics.entries[e.Kind].Inc()
 		if !e.At.IsZero() {
 			w.metrics.lag.Update(now.Sub(e.At).Seconds())
 		}
-		events[i] = e
 	}
-	return events
+	return faults
 }
 
 // seen looks up in one round trip which of the events have been processed before.
-func (s *shard) seen(ctx context.Context, events []*Event) (map[string]bool, error) {
+func (s *shard) seen(ctx context.Context, items []item) (map[string]string, error) {
 	var keys []string
-	for _, e := range events {
-		if e != nil && e.seen != "" {
-			keys = append(keys, e.seen)
+	for _, it := range items {
+		if it.e != nil && it.e.seen != "" {
+			keys = append(keys, it.e.seen)
 		}
 	}
 	if len(keys) == 0 {
 		return nil, nil
 	}
-	var found []bool
+	var values []string
 	err := s.call(ctx, func(ctx context.Context) (err error) {
-		found, err = s.w.group.Seen(ctx, keys)
+		values, err = s.w.group.Seen(ctx, keys)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	seen := make(map[string]bool, len(keys))
+	seen := make(map[string]string, len(keys))
 	for i, key := range keys {
-		seen[key] = found[i]
+		seen[key] = values[i]
 	}
 	return seen, nil
 }
@@ -150,26 +198,6 @@ func callHandler(ctx context.Context, h Handler, e *Event) (err error) {
 		}
 	}()
 	return h(ctx, e)
-}
-
-// report logs failures with the number of their attempt, which only Redis knows.
-func (w *Worker) report(ctx context.Context, failures []failure, claimed bool) {
-	if len(failures) == 0 {
-		return
-	}
-	refs := make([]redis.Ref, len(failures))
-	attempts := make([]int64, len(failures))
-	for i, f := range failures {
-		refs[i], attempts[i] = f.event.entry, 1
-	}
-	if claimed {
-		if counted, err := w.group.Attempts(ctx, refs); err == nil { // the log is worth no second try
-			attempts = counted
-		}
-	}
-	for i, f := range failures {
-		w.logFailure("handler failed, the entry will be handled again", f.event, f.err, "attempt", attempts[i], "after", w.cfg.ClaimAfter)
-	}
 }
 
 func (w *Worker) logFailure(text string, e *Event, err error, more ...any) {

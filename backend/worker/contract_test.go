@@ -21,7 +21,7 @@ func echo(_ context.Context, e *Event) error {
 }
 
 func TestRequestIsAnswered(t *testing.T) {
-	onEveryRedis(t, func(b *bed) {
+	onRedis(t, func(b *bed) {
 		b.openNode("n1")
 		b.start(map[string]Handler{
 			"echo": echo,
@@ -46,7 +46,7 @@ func TestRequestIsAnswered(t *testing.T) {
 }
 
 func TestPublicationCarriesItsOrigin(t *testing.T) {
-	onEveryRedis(t, func(b *bed) {
+	onRedis(t, func(b *bed) {
 		b.start(map[string]Handler{"chat": func(_ context.Context, e *Event) error {
 			e.Publish(e.Channel, e.Data)
 			e.Publish("other", []byte("2"), Skip(e.Conn), ID("own"), Binary(true))
@@ -68,7 +68,7 @@ func TestPublicationCarriesItsOrigin(t *testing.T) {
 }
 
 func TestSendGoesToOneConnection(t *testing.T) {
-	onEveryRedis(t, func(b *bed) {
+	onRedis(t, func(b *bed) {
 		b.openNode("n1")
 		b.openNode("n2")
 		b.start(map[string]Handler{"chat": func(_ context.Context, e *Event) error {
@@ -84,7 +84,7 @@ func TestSendGoesToOneConnection(t *testing.T) {
 }
 
 func TestOrderWithinChannels(t *testing.T) {
-	onEveryRedis(t, func(b *bed) {
+	onRedis(t, func(b *bed) {
 		const entries = 300
 		for i := range entries {
 			b.add(stream.Event{Kind: stream.KindPub, Channel: fmt.Sprint("echo:", i%3), Data: fmt.Sprint(i)})
@@ -102,7 +102,7 @@ func TestOrderWithinChannels(t *testing.T) {
 }
 
 func TestNamespaces(t *testing.T) {
-	onEveryRedis(t, func(b *bed) {
+	onRedis(t, func(b *bed) {
 		b.openNode("n1")
 		reply := func(text string) Handler {
 			return func(_ context.Context, e *Event) error { e.Reply([]byte(text + " " + string(e.Kind))); return nil }
@@ -143,7 +143,7 @@ func TestNamespaces(t *testing.T) {
 }
 
 func TestWhatIsNoEntryIsAcknowledged(t *testing.T) {
-	onEveryRedis(t, func(b *bed) {
+	onRedis(t, func(b *bed) {
 		w := b.start(map[string]Handler{"echo": echo})
 		b.addRaw(0, "x", "y")
 		b.addRaw(0, "kind", "pub")
@@ -156,7 +156,7 @@ func TestWhatIsNoEntryIsAcknowledged(t *testing.T) {
 }
 
 func TestRepeatedIDIsHandledOnce(t *testing.T) {
-	onEveryRedis(t, func(b *bed) {
+	onRedis(t, func(b *bed) {
 		b.openNode("n1")
 		var calls atomic.Int64
 		counted := func(ctx context.Context, e *Event) error { calls.Add(1); return echo(ctx, e) }
@@ -174,7 +174,10 @@ func TestRepeatedIDIsHandledOnce(t *testing.T) {
 		b.wantDone()
 		wantEqual(b.t, "calls", calls.Load(), 2)
 		wantEqual(b.t, "publications", len(b.out("echo:a")), 1)
-		wantEqual(b.t, "answers", len(b.answers("n1")), 1)
+		want := stream.Answer{Kind: stream.KindRes, Conn: "conn1", Ref: "1"}
+		wantEqual(b.t, "answer", b.answers("n1")[0], want)
+		want.Ref = "2"
+		wantEqual(b.t, "the same answer again", b.answers("n1")[1], want)
 		wantEqual(b.t, "duplicates", w.metrics.duplicates.Get(), 3)
 
 		pub.User = "bob" // another user's k1 is another publication
@@ -185,7 +188,7 @@ func TestRepeatedIDIsHandledOnce(t *testing.T) {
 }
 
 func TestFailedPublicationIsHandledAgain(t *testing.T) {
-	onEveryRedis(t, func(b *bed) {
+	onRedis(t, func(b *bed) {
 		var calls atomic.Int64
 		w := b.start(map[string]Handler{"echo": func(ctx context.Context, e *Event) error {
 			e.Publish(e.Channel, []byte("of a failed attempt"))
@@ -204,7 +207,7 @@ func TestFailedPublicationIsHandledAgain(t *testing.T) {
 		wantEqual(b.t, "publications", len(got), 1)
 		wantEqual(b.t, "publication", got[0].Data, "x")
 		wantEqual(b.t, "calls", calls.Load(), 3)
-		wantEqual(b.t, "claims", w.metrics.claims.Get(), 2)
+		wantEqual(b.t, "retries", w.metrics.retries.Get(), 2)
 		for _, text := range []string{"attempt=1", "attempt=2", `error="database is away"`, `error="panic: oops"`, "contract_test.go"} {
 			wantEqual(b.t, text+" in the log", w.log.count(text), 1)
 		}
@@ -213,7 +216,7 @@ func TestFailedPublicationIsHandledAgain(t *testing.T) {
 }
 
 func TestFailedRequestIsAnswered(t *testing.T) {
-	onEveryRedis(t, func(b *bed) {
+	onRedis(t, func(b *bed) {
 		b.openNode("n1")
 		var calls atomic.Int64
 		w := b.start(map[string]Handler{"echo": func(ctx context.Context, e *Event) error {
@@ -240,7 +243,7 @@ func TestFailedRequestIsAnswered(t *testing.T) {
 }
 
 func TestClaimsFromDeadConsumer(t *testing.T) {
-	onEveryRedis(t, func(b *bed) {
+	onRedis(t, func(b *bed) {
 		for p := range testPartitions {
 			b.do("XGROUP", "CREATE", b.keys.In(p), "backend", 0, "MKSTREAM")
 		}
@@ -258,7 +261,7 @@ func TestClaimsFromDeadConsumer(t *testing.T) {
 }
 
 func TestSlowHandlerIsNotRobbed(t *testing.T) {
-	onEveryRedis(t, func(b *bed) {
+	onRedis(t, func(b *bed) {
 		began, release := make(chan struct{}), make(chan struct{})
 		b.start(map[string]Handler{"echo": func(ctx context.Context, e *Event) error {
 			if string(e.Data) == "0" {
@@ -279,7 +282,7 @@ func TestSlowHandlerIsNotRobbed(t *testing.T) {
 }
 
 func TestFlushedStreamsAreMadeAgain(t *testing.T) {
-	onEveryRedis(t, func(b *bed) {
+	onRedis(t, func(b *bed) {
 		w := b.start(map[string]Handler{"echo": echo})
 		b.do("FLUSHALL")
 		b.add(stream.Event{Kind: stream.KindPub, Channel: "echo:a", Data: "x"})
@@ -294,7 +297,7 @@ func TestFlushedStreamsAreMadeAgain(t *testing.T) {
 }
 
 func TestMetricsAreWritten(t *testing.T) {
-	onEveryRedis(t, func(b *bed) {
+	onRedis(t, func(b *bed) {
 		w := b.start(map[string]Handler{"echo": echo})
 		b.add(stream.Event{Kind: stream.KindPub, Channel: "echo:a", At: time.Now().UnixMilli()})
 		b.wantDone()

@@ -28,8 +28,8 @@ type Event struct {
 	ref          string
 	at           int64
 	entry        redis.Ref
-	seen         string // key that marks it as processed; "" without ID
-	answered     bool
+	seen         string         // key that marks it as processed; "" without ID
+	answered     *stream.Answer // to a req
 	publications []stream.Publication
 	answers      []redis.NodeAnswer
 }
@@ -101,14 +101,16 @@ func (e *Event) ReplyError(code int, text string) {
 // Codes of answers that no handler gave (docs/PROTOCOL.md section 5).
 const (
 	codeNoHandler = 404
+	codeDone      = 409
 	codeFailed    = 500
+	codeKicked    = 4102
 )
 
 func (e *Event) answer(a stream.Answer) {
-	if e.Kind != stream.KindReq || e.ref == "" || e.ref == "-" || e.answered {
+	if e.Kind != stream.KindReq || e.ref == "" || e.ref == "-" || e.answered != nil {
 		return
 	}
-	e.answered = true
+	e.answered = &a
 	a.Conn, a.Ref = e.Conn, e.ref
 	e.answers = append(e.answers, redis.NodeAnswer{Node: e.Node, Answer: a})
 }
@@ -131,6 +133,27 @@ func (e *Event) Send(channel string, data []byte, opts ...Option) {
 	}})
 }
 
+// Close ends the event's connection: its client gets bye CODE and text, one line for people. code is 1001 or 4000 to 4999
+// (others become 4102). A connection that has gone is none.
+func (e *Event) Close(code int, text string) {
+	if code != 1001 && (code < 4000 || code > 4999) {
+		code = codeKicked
+	}
+	e.answers = append(e.answers, redis.NodeAnswer{Node: e.Node, Answer: stream.Answer{
+		Kind: stream.KindClose, Conn: e.Conn, Code: code, Data: text,
+	}})
+}
+
+// Revoke ends the subscriptions of a user to a channel, on all gateways.
+func (e *Event) Revoke(channel, user string) {
+	e.publications = append(e.publications, stream.Publication{Kind: stream.KindRevoke, Channel: channel, User: user})
+}
+
+// Kick closes the connections of a user with 4102, on all gateways that serve a channel to anybody. It writes to every partition.
+func (e *Event) Kick(user string) {
+	e.publications = append(e.publications, stream.Publication{Kind: stream.KindKick, User: user})
+}
+
 func (e *Event) effect(data []byte, opts []Option) effect {
 	f := effect{binary: e.Binary, id: e.ID, nodeID: e.Node, connID: e.Conn}
 	for _, o := range opts {
@@ -142,12 +165,16 @@ func (e *Event) effect(data []byte, opts []Option) effect {
 
 // fail replaces whatever the handler asked for by one error answer.
 func (e *Event) fail(code int, text string) {
-	e.publications, e.answers, e.answered = nil, nil, false
+	e.publications, e.answers, e.answered = nil, nil, nil
 	e.seen = "" // the client may try the same ID again
 	e.ReplyError(code, text)
 }
 
 // outcome is what is committed for the event.
 func (e *Event) outcome() redis.Outcome {
-	return redis.Outcome{Ref: e.entry, Seen: e.seen, Publications: e.publications, Answers: e.answers}
+	o := redis.Outcome{Ref: e.entry, Seen: e.seen, Publications: e.publications, Answers: e.answers}
+	if o.Seen != "" {
+		o.SeenValue = keptAnswer(e.answered)
+	}
+	return o
 }

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
+
+	"github.com/millracehq/millrace/gateway/stream/redis"
 )
 
 var (
@@ -15,7 +18,7 @@ var (
 	errStopped  = errors.New("stopped")
 )
 
-// link is what the shards know together about the way to Redis. An outage is logged at its start and at its end, once.
+// link is what the callers know together about the way to Redis. An outage is logged at its start and at its end, once.
 type link struct {
 	// Immutable after New.
 	addr    string
@@ -25,18 +28,18 @@ type link struct {
 	// Guarded by mu.
 	mu      sync.Mutex
 	state   error // nil while connected and reading
-	failing int   // shards whose last call failed
+	failing int   // callers whose last call failed
 	since   time.Time
 }
 
-// set is for the start and the end, when no shard runs.
+// set is for the start and the end, when nobody calls.
 func (l *link) set(state error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.state = state
 }
 
-// failed is told by a shard whose last call had not failed before.
+// failed is told by a caller whose last call had not failed before.
 func (l *link) failed(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -49,7 +52,7 @@ func (l *link) failed(err error) {
 	l.log.Error("no service from redis, trying again", "redis", l.addr, "error", err)
 }
 
-// restored is told by a shard whose last call had failed.
+// restored is told by a caller whose last call had failed.
 func (l *link) restored() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -64,4 +67,66 @@ func (l *link) ready() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.state
+}
+
+// caller makes the calls of one goroutine.
+type caller struct {
+	w       *Worker
+	failing bool // the last call failed
+	backoff backoff
+}
+
+// try makes one call. When that fails it waits for a while, and makes again what Redis may have lost.
+func (c *caller) try(ctx context.Context, f func(context.Context) error) error {
+	err := f(ctx)
+	if errors.Is(err, redis.ErrNoGroup) {
+		if c.w.warned.allow("no group", time.Now()) {
+			c.w.cfg.Logger.Warn("redis has lost streams or their consumer group, creating them again", "group", c.w.cfg.Group)
+		}
+		again := c.w.connectAgain(ctx)
+		if again == nil {
+			return err
+		}
+		err = again
+	}
+	if err == nil {
+		c.backoff = backoff{}
+		if c.failing {
+			c.failing = false
+			c.w.link.restored()
+		}
+		return nil
+	}
+	if ctx.Err() != nil || errors.Is(err, redis.ErrMismatch) {
+		return err
+	}
+	if !c.failing {
+		c.failing = true
+		c.w.link.failed(err)
+	}
+	if err := c.backoff.wait(ctx); err != nil {
+		return err
+	}
+	if again := c.w.connectAgain(ctx); errors.Is(again, redis.ErrMismatch) {
+		return again
+	}
+	return err
+}
+
+// call makes one call until it succeeds or ctx is done: one that may be made again.
+func (c *caller) call(ctx context.Context, f func(context.Context) error) error {
+	for {
+		err := c.try(ctx, f)
+		if err == nil || ctx.Err() != nil || errors.Is(err, redis.ErrMismatch) {
+			return err
+		}
+	}
+}
+
+// connectAgain makes what Redis may have lost: meta hash, groups and scripts.
+func (w *Worker) connectAgain(ctx context.Context) error {
+	if err := w.client.Connect(ctx, 0); err != nil {
+		return err
+	}
+	return w.group.Create(ctx)
 }

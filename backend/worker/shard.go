@@ -7,190 +7,300 @@ import (
 	"sync"
 	"time"
 
-	"github.com/millracehq/millrace/gateway/stream"
 	"github.com/millracehq/millrace/gateway/stream/redis"
 )
 
-// shard is one goroutine and the partitions that it alone reads, in this process.
+// shard is one goroutine and the partitions that it alone reads, in this process and, by their leases, in the group.
 type shard struct {
-	// Immutable after newShards.
-	w          *Worker
-	partitions []int
-
 	// Owned by run.
-	cursor    []stream.ID // of claims, by place in partitions; zero at the end
-	nextClaim time.Time
-	failing   bool            // the last call of Redis failed
-	outcomes  []redis.Outcome // handled, to be committed together with the next read
+	caller
+	parts     []*part
+	nextClaim time.Time // when to look for what consumers without leases have left
 
-	// Guarded by mu, for renew.
-	mu    sync.Mutex
-	held  []redis.Delivery // read and not handled
-	since time.Time
+	woken chan struct{} // immutable after newShards
+
+	// Guarded by mu.
+	mu      sync.Mutex
+	granted []*holding
+	hands   []*part // parts, for renew
+}
+
+// grant is called by the keeper.
+func (s *shard) grant(h *holding) {
+	s.mu.Lock()
+	s.granted = append(s.granted, h)
+	s.mu.Unlock()
+	select {
+	case s.woken <- struct{}{}:
+	default:
+	}
 }
 
 // run reads until reading is done, and handles under work what it has read. It returns an error only when the
 // installation has become another one.
 func (s *shard) run(reading, work context.Context) error {
 	for reading.Err() == nil && work.Err() == nil {
-		got, err := s.read(reading)
-		if err == nil {
-			err = s.handle(work, got, false)
-		}
-		if err == nil && !time.Now().Before(s.nextClaim) {
-			err = s.claim(reading, work)
+		err := s.adopt(work)
+		if err == nil && len(s.parts) == 0 {
+			s.idle(reading)
+		} else if err == nil {
+			err = s.turn(reading, work)
 		}
 		if errors.Is(err, redis.ErrMismatch) {
 			return err
 		}
 	}
-	if err := s.commit(work); err != nil {
-		s.w.cfg.Logger.Warn("entries stay pending for another backend", "entries", len(s.outcomes), "error", err)
+	err := s.commit(work)
+	if err == nil {
+		err = s.release(work, s.parts)
+	}
+	inHand := 0
+	for _, p := range s.parts {
+		p.forget()
+		inHand += len(p.hand)
+	}
+	if err != nil && inHand > 0 {
+		s.w.cfg.Logger.Warn("entries stay pending for another backend", "entries", inHand, "error", err)
 	}
 	return nil
 }
 
-// read commits what was handled and reads new entries, in one round trip: waiting for answers is most of what an entry
-// costs while there are few of them.
-func (s *shard) read(ctx context.Context) (got []redis.Delivery, err error) {
-	err = s.call(ctx, func(ctx context.Context) (err error) {
-		r := redis.Reading{Partitions: s.partitions, Count: s.w.cfg.Batch, Block: min(readBlock, time.Until(s.nextClaim))}
-		if len(s.outcomes) == 0 {
-			got, err = s.w.group.Read(ctx, r)
+// turn reads and handles once. What is left to be committed is committed together with the next read.
+func (s *shard) turn(reading, work context.Context) error {
+	got, err := s.read(reading)
+	if err == nil {
+		err = s.handle(work, got)
+	}
+	if err == nil {
+		err = s.retry(work)
+	}
+	if err == nil && !time.Now().Before(s.nextClaim) {
+		err = s.lookForStrangers(reading)
+	}
+	if err == nil {
+		err = s.takeOver(reading, work)
+	}
+	return err
+}
+
+// idle waits for a partition. Whether Redis answers is the keeper's business meanwhile.
+func (s *shard) idle(ctx context.Context) {
+	if s.failing {
+		s.failing = false
+		s.w.link.restored()
+	}
+	select {
+	case <-s.woken:
+	case <-ctx.Done():
+	}
+}
+
+// adopt begins with partitions that were granted, and ends with those that are lost or due to another worker.
+func (s *shard) adopt(work context.Context) error {
+	var leaving []*part
+	for _, p := range s.parts {
+		if p.leaving.Load() && !p.over() {
+			leaving = append(leaving, p)
+		}
+	}
+	if len(leaving) > 0 {
+		if err := s.commit(work); err != nil {
 			return err
 		}
-		var done int
-		if got, done, err = s.w.group.CommitRead(ctx, s.outcomes, s.w.cfg.DedupeWindow, r); err == nil {
-			s.committed(done)
+		if err := s.release(work, leaving); err != nil {
+			return err
+		}
+	}
+	gone := func(p *part) bool {
+		if p.over() {
+			p.forget()
+			return true
+		}
+		return false
+	}
+	s.parts = slices.DeleteFunc(s.parts, gone)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, h := range s.granted {
+		s.parts = append(s.parts, newPart(h))
+	}
+	s.granted = nil
+	s.hands = append(s.hands[:0], s.parts...)
+	return nil
+}
+
+// release gives leases back when all in hand is committed, but what waits for a retry: the next owner goes on with that.
+// It tries once; a worker that ends need not wait for Redis, and leases end by themselves.
+func (s *shard) release(ctx context.Context, parts []*part) error {
+	var leases []*redis.Lease
+	for _, p := range parts {
+		if !p.gone.Load() {
+			leases = append(leases, p.Lease)
+		}
+	}
+	if len(leases) == 0 {
+		return nil
+	}
+	err := s.try(ctx, func(ctx context.Context) error { return s.w.group.Release(ctx, leases) })
+	if err == nil {
+		for _, p := range parts {
+			p.gone.Store(true)
+		}
+	}
+	return err
+}
+
+// read commits what was handled and reads new entries, in one round trip: waiting for answers is most of what an entry
+// costs while there are few of them. After an error new entries may be pending of which nothing is known here: they are
+// looked for before anything else is read.
+func (s *shard) read(ctx context.Context) (items []item, err error) {
+	parts, batches := s.batches()
+	var reading []*part
+	r := redis.Reading{Count: s.w.cfg.Batch, Block: s.patience()}
+	for _, p := range s.parts {
+		if p.readable() {
+			reading = append(reading, p)
+			r.Leases = append(r.Leases, p.Lease)
+		}
+	}
+	if len(r.Leases) == 0 && len(batches) == 0 {
+		s.rest(ctx, r.Block)
+		return nil, nil
+	}
+	var taken redis.Taken
+	err = s.try(ctx, func(ctx context.Context) (err error) {
+		var done []int
+		if taken, done, err = s.w.group.CommitRead(ctx, batches, s.w.cfg.DedupeWindow, r); err == nil {
+			s.committed(parts, done)
 		}
 		return err
 	})
-	return got, err
+	if err != nil {
+		for _, p := range reading {
+			p.claim = s.w.claim(redis.OwnAgain)
+		}
+		return nil, err
+	}
+	byPartition := make(map[int]*part, len(reading))
+	for _, p := range reading {
+		p.full = false
+		byPartition[p.Partition] = p
+	}
+	for _, l := range taken.Lost {
+		byPartition[l.Partition].lost("it ended, or another worker has it")
+	}
+	items = make([]item, len(taken.Deliveries))
+	run := 0
+	for i, d := range taken.Deliveries {
+		items[i] = item{p: byPartition[d.Partition], d: d}
+		if run++; i == 0 || items[i-1].p != items[i].p {
+			run = 1
+		}
+		items[i].p.full = run >= s.w.cfg.Batch
+	}
+	s.hold(items)
+	return items, nil
+}
+
+// rest is the wait of a read when nothing may be read.
+func (s *shard) rest(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-s.woken:
+	case <-ctx.Done():
+	}
+}
+
+// patience is how long a read may wait.
+func (s *shard) patience() time.Duration {
+	now := time.Now()
+	d := min(readBlock, s.nextClaim.Sub(now))
+	for _, p := range s.parts {
+		if p.claimable() || p.readable() && p.full {
+			return 0
+		}
+		if due := p.due(); !due.IsZero() {
+			d = min(d, due.Sub(now))
+		}
+	}
+	return max(d, 0)
+}
+
+// batches are what is to be committed, and of which parts.
+func (s *shard) batches() (parts []*part, batches []redis.Batch) {
+	for _, p := range s.parts {
+		if len(p.outcomes) > 0 && !p.gone.Load() {
+			parts = append(parts, p)
+			batches = append(batches, redis.Batch{Lease: p.Lease, Outcomes: p.outcomes})
+		}
+	}
+	return parts, batches
 }
 
 // commit commits what was handled when there is nothing to read along with it.
 func (s *shard) commit(ctx context.Context) error {
-	if len(s.outcomes) == 0 {
+	parts, batches := s.batches()
+	if len(batches) == 0 {
 		return nil
 	}
 	return s.call(ctx, func(ctx context.Context) error {
-		done, err := s.w.group.Commit(ctx, s.outcomes, s.w.cfg.DedupeWindow)
+		done, err := s.w.group.Commit(ctx, batches, s.w.cfg.DedupeWindow)
 		if err == nil {
-			s.committed(done)
+			s.committed(parts, done)
 		}
 		return err
 	})
 }
 
-func (s *shard) committed(done int) {
-	s.w.metrics.settled.Add(len(s.outcomes) - done)
-	clear(s.outcomes) // let go of the bodies
-	s.outcomes = s.outcomes[:0]
+func (s *shard) committed(parts []*part, done []int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, p := range parts {
+		if done[i] == redis.LeaseLost {
+			p.lost("it ended, or another worker has it")
+			p.outcomes = nil
+			continue
+		}
+		s.w.metrics.settled.Add(len(p.outcomes) - done[i])
+		for j := range p.outcomes {
+			delete(p.hand, p.outcomes[j].ID)
+		}
+		clear(p.outcomes) // let go of the bodies
+		p.outcomes = p.outcomes[:0]
+	}
 }
 
-// claim takes over a batch of each partition. While there is more it is due again after the next read.
-func (s *shard) claim(reading, work context.Context) error {
-	if err := s.commit(work); err != nil {
-		return err
+// hold notes what is in hand now.
+func (s *shard) hold(items []item) {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, it := range items {
+		it.p.hand[it.d.ID] = now
 	}
-	var got []redis.Delivery
-	err := s.call(reading, func(ctx context.Context) (err error) {
-		got, err = s.w.group.Claim(ctx, s.partitions, s.cursor, s.w.cfg.ClaimAfter, s.w.cfg.Batch)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	more := slices.ContainsFunc(s.cursor, func(c stream.ID) bool { return c != stream.ID{} })
-	if !more {
-		s.nextClaim = time.Now().Add(s.w.cfg.ClaimAfter / 2)
-	}
-	s.w.metrics.claims.Add(len(got))
-	return s.handle(work, got, true)
 }
 
-// handle takes entries through their handlers, a batch at a time. The outcomes of the last one are left to be committed.
-func (s *shard) handle(work context.Context, got []redis.Delivery, claimed bool) error {
-	s.hold(got)
-	defer s.hold(nil)
-	for len(got) > 0 {
-		if err := s.commit(work); err != nil {
+// renew starts the idle time anew of entries that were in hand before that time already.
+func (s *shard) renew(ctx context.Context, before time.Time) error {
+	held := make(map[*part][]redis.Touched)
+	s.mu.Lock()
+	for _, p := range s.hands {
+		for id, since := range p.hand {
+			if since.Before(before) && !p.gone.Load() {
+				held[p] = append(held[p], redis.Touched{ID: id})
+			}
+		}
+	}
+	s.mu.Unlock()
+	for p, entries := range held {
+		if err := s.w.group.Touch(ctx, p.Lease, entries); err != nil {
 			return err
 		}
-		n := min(len(got), s.w.cfg.Batch)
-		if err := s.handleBatch(work, got[:n], claimed); err != nil {
-			s.w.cfg.Logger.Warn("entries stay pending for another backend", "entries", len(got), "error", err)
-			return err
-		}
-		got = got[n:]
-		s.hold(got)
 	}
 	return nil
-}
-
-// call makes one call of Redis until it succeeds or ctx is done. Each call may be made again after a failure: what a
-// read gave to a lost connection is claimed later, and a commit is once.
-func (s *shard) call(ctx context.Context, f func(context.Context) error) error {
-	var b backoff
-	for {
-		err := f(ctx)
-		if errors.Is(err, redis.ErrNoGroup) {
-			if s.w.warned.allow("no group", time.Now()) {
-				s.w.cfg.Logger.Warn("redis has lost streams or their consumer group, creating them again", "group", s.w.cfg.Group)
-			}
-			if err = s.w.connectAgain(ctx); err == nil {
-				continue
-			}
-		}
-		if err == nil {
-			if s.failing {
-				s.failing = false
-				s.w.link.restored()
-			}
-			return nil
-		}
-		if ctx.Err() != nil || errors.Is(err, redis.ErrMismatch) {
-			return err
-		}
-		if !s.failing {
-			s.failing = true
-			s.w.link.failed(err)
-		}
-		if err := b.wait(ctx); err != nil {
-			return err
-		}
-		if err := s.w.connectAgain(ctx); errors.Is(err, redis.ErrMismatch) {
-			return err
-		}
-	}
-}
-
-// connectAgain makes what Redis may have lost: meta hash, groups and script.
-func (w *Worker) connectAgain(ctx context.Context) error {
-	if err := w.client.Connect(ctx, 0); err != nil {
-		return err
-	}
-	return w.group.Create(ctx)
-}
-
-func (s *shard) hold(entries []redis.Delivery) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.held) == 0 {
-		s.since = time.Now()
-	}
-	s.held = entries
-}
-
-// appendHeld appends the entries in hand, if they were read before that time.
-func (s *shard) appendHeld(refs []redis.Ref, before time.Time) []redis.Ref {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.held) == 0 || s.since.After(before) {
-		return refs
-	}
-	for i := range s.held {
-		refs = append(refs, s.held[i].Ref)
-	}
-	return refs
 }

@@ -20,7 +20,7 @@ func (b *bed) consumers() (n int) {
 }
 
 func TestStopFinishesWhatWasRead(t *testing.T) {
-	onEveryRedis(t, func(b *bed) {
+	onRedis(t, func(b *bed) {
 		began, release := make(chan struct{}, 3), make(chan struct{})
 		for _, data := range []string{"0", "1", "2"} {
 			b.add(stream.Event{Kind: stream.KindPub, Channel: "echo:a", Data: data})
@@ -44,7 +44,7 @@ func TestStopFinishesWhatWasRead(t *testing.T) {
 }
 
 func TestStopTimeoutEndsHandlers(t *testing.T) {
-	onEveryRedis(t, func(b *bed) {
+	onRedis(t, func(b *bed) {
 		began := make(chan struct{}, 1)
 		w := b.start(map[string]Handler{"echo": func(ctx context.Context, e *Event) error {
 			began <- struct{}{}

@@ -30,8 +30,9 @@ func TestZeroConfigIsValid(t *testing.T) {
 func TestValidateReportsAllFaults(t *testing.T) {
 	err := Config{
 		Redis: "http://x", Concurrency: -1, Batch: 10_001, ClaimAfter: time.Millisecond, DedupeWindow: -1, StopTimeout: -1,
+		MaxAttempts: -1, RetryAfter: time.Hour, DeadLetters: -1,
 	}.Validate()
-	for _, fault := range []string{"redis address", "concurrency", "batch", "claim after", "dedupe window", "stop timeout"} {
+	for _, fault := range []string{"redis address", "concurrency", "batch", "claim after", "dedupe window", "stop timeout", "max attempts", "retry after", "dead letters"} {
 		if err == nil || !strings.Contains(err.Error(), fault) {
 			t.Errorf("no fault %q in: %v", fault, err)
 		}
@@ -61,36 +62,6 @@ func TestHandlePanicsOnMistakes(t *testing.T) {
 			w.Handle(namespace, h)
 		}()
 	}
-}
-
-func TestShardsShareThePartitions(t *testing.T) {
-	w, err := New(Config{Partitions: 10, Concurrency: 4})
-	if err != nil {
-		t.Fatal(err)
-	}
-	seen := map[int]int{}
-	for _, s := range w.newShards() {
-		for _, p := range s.partitions {
-			seen[p]++
-		}
-	}
-	for p := range 10 {
-		wantEqual(t, fmt.Sprintf("shards of partition %d", p), seen[p], 1)
-	}
-}
-
-func TestHeldEntriesAreRenewedOnceOld(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := &shard{}
-		s.hold([]redis.Delivery{{Ref: redis.Ref{Partition: 1}}, {Ref: redis.Ref{Partition: 2}}})
-		read := time.Now()
-		<-time.After(time.Second)
-		s.hold(s.held[1:]) // one is done; the other is as old as before
-		wantEqual(t, "held for half a second", len(s.appendHeld(nil, read.Add(-time.Second/2))), 0)
-		wantEqual(t, "held since the read", len(s.appendHeld(nil, read)), 1)
-		s.hold(nil)
-		wantEqual(t, "held after the end", len(s.appendHeld(nil, time.Now())), 0)
-	})
 }
 
 func TestBackoffGrowsToItsBound(t *testing.T) {
@@ -137,7 +108,7 @@ func TestOutageIsLoggedOnce(t *testing.T) {
 		l.failed(errors.New("EOF"))
 		l.restored()
 		if err := l.ready(); err == nil {
-			t.Fatal("ready while one shard has no Redis")
+			t.Fatal("ready while one caller has no Redis")
 		}
 		l.restored()
 		if err := l.ready(); err != nil {
@@ -169,7 +140,9 @@ func FuzzEvent(f *testing.F) {
 	w.Handle("chat", echo)
 	f.Fuzz(func(t *testing.T, text string) {
 		entry := redis.Delivery{Fields: strings.Split(text, "\n")}
-		e := w.decode([]redis.Delivery{entry})[0]
+		items := []item{{d: entry}}
+		w.decode(items)
+		e := items[0].e
 		if e == nil {
 			return
 		}

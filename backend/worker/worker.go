@@ -11,13 +11,12 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
-	"github.com/millracehq/millrace/gateway/stream"
 	"github.com/millracehq/millrace/gateway/stream/redis"
 )
 
 const (
 	connectTimeout = 10 * time.Second
-	readBlock      = time.Second // most time that Run needs to notice its end
+	readBlock      = 500 * time.Millisecond // most time to notice a new lease, one to give up, or the end of Run
 	leaveTimeout   = time.Second
 	warnEvery      = time.Minute
 )
@@ -27,7 +26,8 @@ const Any = "*"
 
 // Handler handles one event. When it returns nil, what it asked for by the event's methods is committed together with
 // the acknowledgement. When it returns an error or panics, none of that is written: the client of a req gets err 500,
-// anything else is handled again after [Config.ClaimAfter], until a handler returns nil.
+// anything else is handled again after [Config.RetryAfter] and longer, up to [Config.MaxAttempts] times, and then becomes a
+// dead letter; what comes later on the same channel waits. See [Permanent].
 //
 // ctx ends [Config.StopTimeout] after the context of [Worker.Run]. Handlers of one namespace run at the same time, for
 // different partitions.
@@ -47,6 +47,9 @@ type Worker struct {
 	metrics *instruments
 	link    *link
 	warned  *throttle
+	shards  []*shard
+	keeper  *keeper
+	born    time.Time
 
 	routes  map[string]route // immutable after Run has begun
 	started atomic.Bool
@@ -62,17 +65,26 @@ func New(cfg Config) (*Worker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
-	m := newInstruments(cfg.Metrics)
-	return &Worker{
+	m := newInstruments(cfg.Metrics, cfg.Group)
+	w := &Worker{
 		cfg:     cfg,
 		client:  client,
 		group:   client.Group(cfg.Group, cfg.Consumer),
 		metrics: m,
 		link:    &link{addr: client.Addr(), log: cfg.Logger, outages: m.outages, state: errStarting},
 		warned:  &throttle{every: warnEvery},
+		born:    time.Now(),
 		routes:  make(map[string]route),
-	}, nil
+	}
+	for range cfg.Concurrency {
+		w.shards = append(w.shards, &shard{caller: caller{w: w}, woken: make(chan struct{}, 1)})
+	}
+	w.keeper = newKeeper(w, w.shards)
+	return w, nil
 }
+
+// clock is the time since the worker was made. It goes on while the process is stopped.
+func (w *Worker) clock() time.Duration { return time.Since(w.born) }
 
 // Handle registers the handler of a namespace: the part of a channel before its first ':', or the whole of a channel
 // without one; or [Any]. Like http.Handle it panics on what cannot be meant: a namespace that is empty, has a ':' or a
@@ -112,11 +124,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.link.set(nil)
 	w.cfg.Logger.Info("reading", "redis", w.client.Addr(), "group", w.cfg.Group, "consumer", w.cfg.Consumer,
 		"partitions", w.cfg.Partitions, "concurrency", w.cfg.Concurrency)
-	err := w.runShards(ctx)
+	err := w.work(ctx)
 	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
 	defer cancel()
-	if err := w.group.Leave(leaving); err != nil {
-		w.cfg.Logger.Warn("the consumer stays in the group", "consumer", w.cfg.Consumer, "error", err)
+	if err := w.keeper.release(leaving); err != nil {
+		w.cfg.Logger.Warn("leases are not given back, they end by themselves", "consumer", w.cfg.Consumer, "error", err)
 	}
 	return err
 }
@@ -125,27 +137,34 @@ func (w *Worker) connect(ctx context.Context) error {
 	if err := w.client.Connect(ctx, connectTimeout); err != nil {
 		return err
 	}
-	return w.group.Create(ctx)
+	if err := w.group.Create(ctx); err != nil {
+		return err
+	}
+	_, err := w.keeper.tick(ctx, false)
+	return err
 }
 
-// runShards returns when all goroutines have ended. The first error of one ends the others.
-func (w *Worker) runShards(ctx context.Context) error {
+// work returns when all goroutines have ended. The first error of one ends the others.
+func (w *Worker) work(ctx context.Context) error {
 	reading, stopReading := context.WithCancelCause(ctx)
 	defer stopReading(nil)
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
 
-	var shards sync.WaitGroup
-	all := w.newShards()
-	for _, s := range all {
+	var shards, others sync.WaitGroup
+	for _, s := range w.shards {
 		shards.Go(func() {
 			if err := s.run(reading, work); err != nil {
 				stopReading(err)
 			}
 		})
 	}
-	var renewing sync.WaitGroup
-	renewing.Go(func() { w.renew(work, all) })
+	others.Go(func() {
+		if err := w.keeper.run(reading, work); err != nil {
+			stopReading(err)
+		}
+	})
+	others.Go(func() { w.renew(work) })
 
 	done := make(chan struct{})
 	go func() { shards.Wait(); close(done) }()
@@ -158,47 +177,27 @@ func (w *Worker) runShards(ctx context.Context) error {
 		<-done
 	}
 	stopWork()
-	renewing.Wait()
+	others.Wait()
 	if ctx.Err() == nil {
 		return fmt.Errorf("worker: %w", context.Cause(reading))
 	}
 	return nil
 }
 
-// newShards deals the partitions out.
-func (w *Worker) newShards() []*shard {
-	shards := make([]*shard, w.cfg.Concurrency)
-	for i := range shards {
-		s := &shard{w: w}
-		for p := i; p < w.cfg.Partitions; p += w.cfg.Concurrency {
-			s.partitions = append(s.partitions, p)
-		}
-		s.cursor = make([]stream.ID, len(s.partitions))
-		shards[i] = s
-	}
-	return shards
-}
-
-// renew keeps the entries that shards hold for long from being claimed by other workers.
-func (w *Worker) renew(ctx context.Context, shards []*shard) {
+// renew keeps the entries that shards hold for long from being claimed by consumers without leases.
+func (w *Worker) renew(ctx context.Context) {
 	every := w.cfg.ClaimAfter / 3 // at worst an entry is renewed at two thirds of its time
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	var held []redis.Ref
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			held = held[:0]
-			for _, s := range shards {
-				held = s.appendHeld(held, now.Add(-every))
-			}
-			if len(held) == 0 {
-				continue
-			}
-			if err := w.group.Renew(ctx, held); err != nil {
-				w.cfg.Logger.Debug("entries in hand are not renewed", "entries", len(held), "error", err)
+			for _, s := range w.shards {
+				if err := s.renew(ctx, now.Add(-every)); err != nil {
+					w.cfg.Logger.Debug("entries in hand are not renewed", "error", err)
+				}
 			}
 		}
 	}

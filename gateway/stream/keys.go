@@ -39,6 +39,23 @@ func (k Keys) Seen(p int, user, id string) string {
 	return k.partition(p) + ":seen:" + strconv.Itoa(len(user)) + ":" + user + ":" + id
 }
 
+// Lease is held by the one worker of a group that reads partition p.
+func (k Keys) Lease(p int, group string) string { return k.partition(p) + ":lease:" + group }
+
+// Owners are the workers of a group that have held the lease of partition p, by the token that they had it with.
+func (k Keys) Owners(p int, group string) string { return k.partition(p) + ":owners:" + group }
+
+// Dead is the stream of the entries of partition p that a group has given up.
+func (k Keys) Dead(p int, group string) string { return k.partition(p) + ":dead:" + group }
+
+// Done marks the n-th effect of an entry of partition from as written to partition p.
+func (k Keys) Done(p, from int, entry ID, n int) string {
+	return k.partition(p) + ":done:" + strconv.Itoa(from) + ":" + entry.String() + ":" + strconv.Itoa(n)
+}
+
+// Workers are the live workers of a group, by the time of their last sign of life.
+func (k Keys) Workers(group string) string { return k.prefix() + ":workers:" + group }
+
 // Node is the stream of answers to the connections of one node.
 func (k Keys) Node(node string) string { return k.prefix() + ":node:{" + node + "}" }
 

@@ -36,6 +36,9 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, env func(string) (string, bool), stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "dlq" {
+		return runDLQ(ctx, args[1:], env, stdout, stderr)
+	}
 	o, err := parseOptions(args, env)
 	switch {
 	case errors.Is(err, errHelp):

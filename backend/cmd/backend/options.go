@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/millracehq/millrace/backend/worker"
@@ -34,42 +35,53 @@ func envName(flagName string) string {
 func (o *options) flags() *flag.FlagSet {
 	f := flag.NewFlagSet("backend", flag.ContinueOnError)
 	f.SetOutput(io.Discard) // run prints the error
-	f.StringVar(&o.worker.Redis, "redis", "redis://127.0.0.1:6379/0", "`address` of the streams, redis:// or, with TLS, rediss://")
+	streamFlags(f, &o.worker.Redis, &o.worker.Prefix, &o.worker.Partitions, &o.worker.Group)
 	f.StringVar(&o.database, "database", "sqlite:millrace.db", "`address`: sqlite:FILE or postgres://…; only its form is checked, since echo stores nothing")
 	f.StringVar(&o.listen, "listen", "127.0.0.1:8000", "`host:port` of /healthz, /readyz and /metrics")
-	f.StringVar(&o.worker.Prefix, "prefix", stream.DefaultPrefix, "`name` before the first ':' of all keys in Redis")
-	f.IntVar(&o.worker.Partitions, "partitions", stream.DefaultPartitions, "how many partitions the installation was made with; `n` must be the same for all programs")
-	f.StringVar(&o.worker.Group, "group", stream.DefaultGroup, "`name` of the consumer group, shared by the backends that share the work")
 	f.IntVar(&o.worker.Concurrency, "concurrency", 4, "`n` partitions are worked on at a time")
+	f.IntVar(&o.worker.MaxAttempts, "max-attempts", 5, "an entry whose handler fails `n` times becomes a dead letter")
+	f.IntVar(&o.worker.DeadLetters, "dead-letters", 10_000, "`n` dead letters are kept of a partition, about; then the oldest go")
 	f.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "`level`: debug, info, warn or error")
 	f.StringVar(&o.logFormat, "log-format", "text", "`format`: text or json")
 	f.BoolVar(&o.version, "version", false, "print the version and exit")
 	return f
 }
 
-func usage() string {
+// streamFlags say where the entries are and who shares them.
+func streamFlags(f *flag.FlagSet, redis, prefix *string, partitions *int, group *string) {
+	f.StringVar(redis, "redis", "redis://127.0.0.1:6379/0", "`address` of the streams, redis:// or, with TLS, rediss://")
+	f.StringVar(prefix, "prefix", stream.DefaultPrefix, "`name` before the first ':' of all keys in Redis")
+	f.IntVar(partitions, "partitions", stream.DefaultPartitions, "how many partitions the installation was made with; `n` must be the same for all programs")
+	f.StringVar(group, "group", stream.DefaultGroup, "`name` of the consumer group, shared by the backends that share the work")
+}
+
+// flagLines are the flags for a help text.
+func flagLines(f *flag.FlagSet) string {
 	var b strings.Builder
-	b.WriteString(`backend answers what clients of Millrace request and publish in the namespace "echo": a request gets its own body
+	f.VisitAll(func(f *flag.Flag) {
+		value, text := flag.UnquoteUsage(f)
+		if _, isBool := f.Value.(interface{ IsBoolFlag() bool }); !isBool {
+			text += fmt.Sprintf(" (default %s)", f.DefValue)
+		}
+		fmt.Fprintf(&b, "  %-22s %s\n", strings.TrimSpace("--"+f.Name+" "+strings.ToUpper(value)), text)
+	})
+	return b.String()
+}
+
+func usage() string {
+	return `backend answers what clients of Millrace request and publish in the namespace "echo": a request gets its own body
 back, a publication goes to everyone on its channel.
 
 usage: backend [flags]
+       backend dlq --help      about entries that were given up: dead letters
 
-`)
-	new(options).flags().VisitAll(func(f *flag.Flag) {
-		value, text := flag.UnquoteUsage(f)
-		if f.Name != "version" {
-			text += fmt.Sprintf(" (default %s)", f.DefValue)
-		}
-		fmt.Fprintf(&b, "  %-22s %s\n", "--"+f.Name+" "+strings.ToUpper(value), text)
-	})
-	b.WriteString(`
+` + flagLines(new(options).flags()) + `
 Each flag but --version is also an environment variable, MILLRACE_LOG_LEVEL for --log-level; the flag wins.
 
 GET /readyz answers 200 while Redis is connected and being read, otherwise 503 and the reason. SIGINT and SIGTERM stop
 reading, finish what was read, and exit with 0. Other exit codes: 1 when Redis does not answer within 10 seconds or has
 another number of partitions, 2 for a mistake on the command line.
-`)
-	return b.String()
+`
 }
 
 // parseOptions reads the environment, then args. All faults are reported at once.
@@ -77,15 +89,9 @@ func parseOptions(args []string, env func(string) (string, bool)) (*options, err
 	o := new(options)
 	f := o.flags()
 	var faults []error
-	f.VisitAll(func(fl *flag.Flag) {
-		value, ok := env(envName(fl.Name))
-		if !ok || fl.Name == "version" {
-			return
-		}
-		if err := fl.Value.Set(value); err != nil {
-			faults = append(faults, fmt.Errorf("%s=%q: %w", envName(fl.Name), value, err))
-		}
-	})
+	if err := setFromEnv(f, env, "version"); err != nil {
+		faults = append(faults, err)
+	}
 	if err := f.Parse(args); err != nil {
 		return nil, errors.Join(append(faults, err)...)
 	}
@@ -102,6 +108,21 @@ func parseOptions(args []string, env func(string) (string, bool)) (*options, err
 		faults = append(faults, err)
 	}
 	return o, errors.Join(faults...)
+}
+
+// setFromEnv sets flags, but those, from the environment.
+func setFromEnv(f *flag.FlagSet, env func(string) (string, bool), but ...string) error {
+	var faults []error
+	f.VisitAll(func(fl *flag.Flag) {
+		value, ok := env(envName(fl.Name))
+		if !ok || slices.Contains(but, fl.Name) {
+			return
+		}
+		if err := fl.Value.Set(value); err != nil {
+			faults = append(faults, fmt.Errorf("%s=%q: %w", envName(fl.Name), value, err))
+		}
+	})
+	return errors.Join(faults...)
 }
 
 func checkDatabase(address string) error {

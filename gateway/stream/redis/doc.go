@@ -8,7 +8,7 @@
 //	  Survey    in which epoch streams are; XINFO, XGROUP SETID             gateway
 //	  Ranges    XRANGE and XREVRANGE, for resume                            gateway
 //	  Beat      HSET and HGETALL: the fleet                                 gateway
-//	  Group     XREADGROUP, claims, and effects committed together with XACK: backend
+//	  Group     leases, reads, claims, and effects committed together with XACK: backend
 //
 // Nothing here retries by itself: an XADD whose answer was lost may have been stored, and only the caller knows what
 // sending it again means. In a Cluster go-redis itself repeats what is harmless to repeat; Append is kept out of that.
