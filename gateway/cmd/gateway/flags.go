@@ -31,7 +31,7 @@ func (s *settings) flags(out io.Writer) *flag.FlagSet {
 	number(&c.MaxRequests, "max-requests", "unanswered requests of one connection (default 1000)")
 	duration(fs, &c.Heartbeat, "heartbeat", "pings to quiet connections (default 25s)")
 	duration(fs, &c.RequestTimeout, "request-timeout", "until a request is answered 408 (default 10s)")
-	number(&c.OutboxBytes, "outbox-bytes", "unsent bytes of one connection before it is closed (default 1 MiB)")
+	number(&c.OutboxBytes, "outbox-bytes", "unsent bytes of one connection before it counts as slow (default 1 MiB)")
 	fs.Int64Var(&c.TotalOutboxBytes, "total-outbox-bytes", c.TotalOutboxBytes, "unsent bytes of all connections (default 256 MiB)")
 	number(&c.RingBytes, "ring-bytes", "bytes of publications that wait for Redis (default 16 MiB)")
 	number(&c.AcceptRate, "accept-rate", "connections a second that this gateway takes in when others drain (default 1000)")

@@ -68,6 +68,8 @@ func (h *Hub) Resume(fd int32, name []byte, partition int, policy Policy, from s
 	w := &h.windows[partition]
 	i := h.members.At(fd).first // the one just made
 	switch {
+	case from.Epoch == 0:
+		h.gap(i, fd, w.at, GapHistory)
 	case from.Epoch != w.epoch:
 		h.gap(i, fd, w.at, GapEpoch)
 	case from.ID != w.at:

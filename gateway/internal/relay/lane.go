@@ -31,6 +31,8 @@ type lane struct {
 	inUse    []int           // partition of cursors[i], -1 for the node's
 	byKey    map[string]int  // index in cursors
 	surveyed time.Time
+	read     time.Time // when the last read came back
+	behind   bool      // it did not bring all there was
 
 	// Guarded by mu.
 	mu    sync.Mutex
@@ -193,10 +195,13 @@ func (l *lane) readOnce(ctx context.Context) error {
 		return err
 	}
 	r.counts.reads.Add(1)
+	if err := l.checkTrimmed(ctx, streams); err != nil {
+		return err
+	}
 	out := make([]delivery, len(r.loops))
 	for _, s := range streams {
 		i, ok := l.byKey[s.Key]
-		if !ok || len(s.Entries) == 0 {
+		if !ok || len(s.Entries) == 0 || !l.cursors[i].ID.Before(s.Entries[0].ID) { // opened anew meanwhile
 			continue
 		}
 		last := s.Entries[len(s.Entries)-1].ID

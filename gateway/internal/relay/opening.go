@@ -39,6 +39,43 @@ func (l *lane) survey(ctx context.Context) error {
 			lost = append(lost, witnesses[i].Partition)
 		}
 	}
+	return l.lose(ctx, lost, "streams were lost or went back in time")
+}
+
+// checkTrimmed finds streams that have been trimmed past the cursor before they were read: there may have been entries
+// that nobody will ever read. That takes MaxLen entries in one stream, so more than one read can bring, or History.
+func (l *lane) checkTrimmed(ctx context.Context, streams []stream.Entries) error {
+	now := time.Now()
+	late := now.Sub(l.read)
+	if l.read.IsZero() {
+		late = 0
+	}
+	wasBehind := l.behind || late > 2*readBlock
+	l.read, l.behind = now, false
+	var ranges []stream.Range
+	for _, s := range streams {
+		full := len(s.Entries) == readCount
+		l.behind = l.behind || full
+		i := l.byKey[s.Key]
+		if at := l.cursors[i].ID; l.inUse[i] >= 0 && at != (stream.ID{}) && (full && wasBehind || late > l.r.cfg.History/2) {
+			ranges = append(ranges, stream.Range{Key: s.Key, From: at, To: at, Count: 1})
+		}
+	}
+	found, err := l.r.streams.Ranges(ctx, ranges)
+	if err != nil {
+		return err
+	}
+	var lost []int
+	for k := range ranges {
+		if len(found[k]) == 0 {
+			lost = append(lost, l.inUse[l.byKey[ranges[k].Key]])
+		}
+	}
+	return l.lose(ctx, lost, "streams were trimmed before they were read")
+}
+
+// lose opens partitions anew and tells their loops that entries are lost.
+func (l *lane) lose(ctx context.Context, lost []int, why string) error {
 	if len(lost) == 0 {
 		return nil
 	}
@@ -51,7 +88,7 @@ func (l *lane) survey(ctx context.Context) error {
 		return err
 	}
 	l.r.counts.lost.Add(uint64(len(lost)))
-	l.r.cfg.Logger.Warn("streams were lost or went back in time: their subscribers are told of a gap", "partitions", lost)
+	l.r.cfg.Logger.Warn(why+": their subscribers are told of a gap", "partitions", lost)
 	for _, o := range openings {
 		l.cursors[l.byKey[l.r.parts[o.Partition].key]].ID = o.At.ID
 		for i := range l.r.loops {

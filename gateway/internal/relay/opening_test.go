@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/millracehq/millrace/gateway/stream"
 )
@@ -155,4 +156,42 @@ func TestFull(t *testing.T) {
 	eventually(t, "full", r.Full)
 	f.backlog.Store(9)
 	eventually(t, "not full", func() bool { return !r.Full() })
+}
+
+// A stream that was trimmed past the cursor while nobody read it: what has gone is told, what is there goes on.
+func TestTrimmedBeforeItWasRead(t *testing.T) {
+	key := stream.Keys{}.Out(1)
+	for name, gone := range map[string]int{"past the cursor": 3, "up to the cursor": 0} {
+		t.Run(name, func(t *testing.T) {
+			r, f, loops := newTestRelay(t, Config{History: 10 * time.Millisecond}, 1)
+			r.Use(0, 1)
+			wantLive(t, loops[0], 1)
+			f.publish(1, 2)
+			eventually(t, "delivered", func() (ok bool) { loops[0].with(func() { ok = len(loops[0].got) == 2 }); return ok })
+			f.set(true)
+			eventually(t, "down", func() bool { return !r.Up(1) })
+			f.mu.Lock() // so that it comes back with all of this done
+			f.down = false
+			for range 5 {
+				f.seq++
+				p := stream.Publication{Channel: "c", Data: "x"}
+				e := stream.Entry{ID: stream.ID{MS: uint64(time.Now().UnixMilli()), Seq: f.seq}}
+				for _, v := range p.Values() {
+					e.Fields = append(e.Fields, fmt.Sprint(v))
+				}
+				f.entries[key] = append(f.entries[key], e)
+			}
+			f.entries[key] = f.entries[key][gone:]
+			f.mu.Unlock()
+			eventually(t, "told or delivered", func() (ok bool) {
+				loops[0].with(func() { ok = len(loops[0].lost) == 1 || len(loops[0].got) == 7 })
+				return ok
+			})
+			loops[0].with(func() {
+				if told := len(loops[0].lost) == 1; told != (gone > 0) {
+					t.Errorf("told of a loss: %v", told)
+				}
+			})
+		})
+	}
 }
