@@ -103,7 +103,7 @@ func (g *Gateway) wire(nonce string) {
 		rc.Loop = i
 		r := route.New(rc, l, conn.Config{Path: "/ws", MaxFrame: cfg.MaxFrame, Heartbeat: cfg.Heartbeat})
 		g.routers = append(g.routers, r)
-		sides[i] = relay.Loop{Poster: l, Sink: r.Sink()}
+		sides[i] = relay.Loop{Poster: l, Sink: r}
 	}
 	g.relay = relay.New(relay.Config{
 		Node: g.node, Keys: stream.Keys{Prefix: cfg.Prefix}, Partitions: cfg.Partitions, RingBytes: cfg.RingBytes,

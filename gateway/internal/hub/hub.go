@@ -20,64 +20,11 @@ package hub
 
 import (
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/millracehq/millrace/gateway/stream"
 	"github.com/millracehq/millrace/internal/slab"
 )
-
-// Conns is how the hub reaches connections, and the relay.
-type Conns interface {
-	// Push sends WebSocket frames; b is shared with others and never changes. It reports false when nothing was taken,
-	// because too much waits for the connection already.
-	Push(fd int32, b []byte) bool
-	// PushCopy is Push from a buffer that will be used again.
-	PushCopy(fd int32, b []byte) bool
-	// Room is how many bytes Push takes now, about; idle means that nothing waits: then it takes any one frame.
-	Room(fd int32) (bytes int, idle bool)
-	// Gap tells a subscriber that publications are lost to it, and that it is live from a position.
-	Gap(fd int32, channel string, at stream.Position)
-	// Slow ends a connection that does not read what it is sent.
-	Slow(fd int32)
-	// Find is the descriptor of a session, if it is a connection of this loop.
-	Find(session string) (fd int32, ok bool)
-	// Older asks for the stream of a partition behind from, itself included, up to to. The answer is Hub.Older.
-	Older(partition int, from, to stream.ID)
-}
-
-// Publication is one `out` entry on its way to subscribers.
-type Publication struct {
-	ID        stream.ID
-	Partition int32
-	Channel   string
-	Frame     []byte // the whole WebSocket frame; shared, never changed
-	Skip      string // session that must not get it
-}
-
-// Batch is what one read of the streams brought.
-type Batch struct {
-	Publications []Publication
-	Cursors      []Cursor // where the partitions stand behind it
-
-	// Size is added to Pending by who makes the batch, and taken off when all of it has been sent: the queue's bound.
-	Size    int64
-	Pending *atomic.Int64
-}
-
-// Cursor is a position of a partition.
-type Cursor struct {
-	Partition int
-	ID        stream.ID
-}
-
-// Opening is how a partition stands when it comes into use, or after its stream was lost.
-type Opening struct {
-	Partition int
-	At        stream.Position // what comes after it will be delivered
-	Floor     stream.ID       // everything after it, up to At, is in Recent
-	Recent    []Publication
-}
 
 // Config of a Hub; the zero value has the defaults named here.
 type Config struct {
@@ -130,37 +77,6 @@ type channel struct {
 }
 
 type subscriber struct{ fd, sub int32 }
-
-// subscription links a connection and a channel, both ways.
-type subscription struct {
-	ch   *channel
-	at   int32 // index in ch.subs
-	next int32 // of the same connection
-}
-
-// arena keeps subscriptions by index; 0 is never used.
-type arena struct {
-	all  []subscription
-	free int32 // head of the free ones, linked by next
-}
-
-func (a *arena) add(s subscription) int32 {
-	if i := a.free; i != 0 {
-		a.free = a.all[i].next
-		a.all[i] = s
-		return i
-	}
-	if len(a.all) == 0 {
-		a.all = append(a.all, subscription{})
-	}
-	a.all = append(a.all, s)
-	return int32(len(a.all) - 1)
-}
-
-func (a *arena) drop(i int32) {
-	a.all[i] = subscription{next: a.free}
-	a.free = i
-}
 
 // New makes the hub of one loop.
 func New(cfg Config, conns Conns) *Hub {

@@ -16,6 +16,9 @@ import (
 func (r *Router) Acked(acks []relay.Ack) {
 	for i := range acks {
 		a := &acks[i]
+		if a.Kind == stream.KindPub && a.Ref != 0 && r.loop.Conn(a.Conn.FD) == a.Conn { // without Ref no answer was wanted, but this is a failure
+			r.members.At(a.Conn.FD).published--
+		}
 		switch {
 		case !a.Stored:
 			if a.Kind == stream.KindReq {

@@ -128,6 +128,9 @@ func (r *Router) publish(c loop.Conn, cmd *protocol.Command, binary bool) {
 	a.Partition = partition
 	a.Loop, a.Conn, a.Ref, a.At = r.cfg.Loop, c, cmd.Ref, time.Now().UnixMilli()
 	a.Channel, a.ID, a.Body, a.User, a.Session = cmd.Channel, cmd.ID, cmd.Body, r.members.At(c.FD).id.User, r.session
+	if a.Answer {
+		r.members.At(c.FD).published++
+	}
 	r.relay.Append(a)
 }
 

@@ -156,7 +156,10 @@ func (d *departure) tell(r *Router, c loop.Conn, place int) {
 }
 
 // busy reports whether c waits for an answer to what it has published or asked.
-func (r *Router) busy(c loop.Conn) bool { return r.taken[c] > 0 || r.members.At(c.FD).requests > 0 }
+func (r *Router) busy(c loop.Conn) bool {
+	m := r.members.At(c.FD)
+	return m.published > 0 || m.requests > 0
+}
 
 // Connections is how many WebSockets are open; on the loop.
 func (r *Router) Connections() int { return r.conns.Opened() }

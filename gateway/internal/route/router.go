@@ -92,7 +92,6 @@ type Router struct {
 	draining   bool          // for good
 	refusal    *wsio.Refusal // of all handshakes; nil: they are decided on
 	leaving    *departure    // nil: nobody is sent away
-	taken      taken
 	counts     Counts
 
 	stats atomic.Pointer[Stats]
@@ -100,9 +99,10 @@ type Router struct {
 
 // member is what a Router keeps of a connection.
 type member struct {
-	id       *auth.Identity
-	requests int32 // unanswered
-	waiting  int32 // subs that wait for their partition
+	id        *auth.Identity
+	requests  int32 // unanswered
+	published int32 // publications that wait for their ok
+	waiting   int32 // subs that wait for their partition
 }
 
 // Counts are numbers since the start.
@@ -138,7 +138,6 @@ func New(cfg Config, l *loop.Loop, server conn.Config) *Router {
 		partitions: make([]partition, cfg.Partitions),
 		misdeeds:   map[int32]misdeed{},
 	}
-	r.taken = taken{}
 	r.requests.waiting = map[request]struct{}{}
 	r.counts.Errors = map[protocol.Code]uint64{}
 	r.conns = conn.New(l, server, r)
@@ -148,7 +147,7 @@ func New(cfg Config, l *loop.Loop, server conn.Config) *Router {
 }
 
 // Wire gives the Router its relay, which in turn needs all Routers.
-func (r *Router) Wire(to Relay) { r.relay = countedRelay{to, r.taken} }
+func (r *Router) Wire(to Relay) { r.relay = to }
 
 // Handler is what the loop serves.
 func (r *Router) Handler() loop.Handler { return r.conns }
