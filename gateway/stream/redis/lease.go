@@ -101,6 +101,7 @@ var acquire = newScript(`
 local held = redis.call('GET', KEYS[1])
 if held and string.match(held, '^%d+ (.*)$') ~= ARGV[2] then return false end
 local groups = redis.pcall('XINFO', 'GROUPS', KEYS[3])
+if groups.err and not string.find(groups.err, 'no such key', 1, true) then return groups end
 local after
 for _, g in ipairs(groups.err and {} or groups) do
 	local field = {}
