@@ -122,14 +122,16 @@ func asBackend(t *testing.T, s *redistest.Server, c *redis.Client) error {
 			do(err)
 		}
 	}
+	r := g.Reader()
+	defer r.Close()
 	read := redis.Reading{Leases: leases, Count: 1, Block: time.Millisecond}
-	got, err := g.Read(ctx, read)
+	got, err := r.Read(ctx, read)
 	for do(err) && len(got.Deliveries) > 0 {
 		d := got.Deliveries[0]
 		do(g.Touch(ctx, lease, []redis.Touched{{ID: d.ID, Attempt: 2}}))
 		o := outcome(d)
 		o.Dead = &redis.Death{Reason: "r", Most: 10}
-		got, _, err = g.CommitRead(ctx, []redis.Batch{{Lease: lease, Outcomes: []redis.Outcome{o}}}, time.Minute, read)
+		got, _, err = r.CommitRead(ctx, []redis.Batch{{Lease: lease, Outcomes: []redis.Outcome{o}}}, time.Minute, read)
 	}
 	_, err = g.Seen(ctx, []string{c.Keys().Seen(0, "u", "3")})
 	do(err)
