@@ -17,7 +17,9 @@ type shard struct {
 	parts     []*part
 	nextClaim time.Time // when to look for what consumers without leases have left
 
-	woken chan struct{} // immutable after newShards
+	// Immutable after New.
+	reader *redis.Reader
+	woken  chan struct{}
 
 	// Guarded by mu.
 	mu      sync.Mutex
@@ -39,6 +41,7 @@ func (s *shard) grant(h *holding) {
 // run reads until reading is done, and handles under work what it has read. It returns an error only when the
 // installation has become another one.
 func (s *shard) run(reading, work context.Context) error {
+	defer s.reader.Close()
 	for reading.Err() == nil && work.Err() == nil {
 		err := s.adopt(work)
 		if err == nil && len(s.parts) == 0 {
@@ -170,7 +173,7 @@ func (s *shard) read(ctx context.Context) (items []item, err error) {
 	var taken redis.Taken
 	err = s.try(ctx, func(ctx context.Context) (err error) {
 		var done []int
-		if taken, done, err = s.w.group.CommitRead(ctx, batches, s.w.cfg.DedupeWindow, r); err == nil {
+		if taken, done, err = s.reader.CommitRead(ctx, batches, s.w.cfg.DedupeWindow, r); err == nil {
 			s.committed(parts, done)
 		}
 		return err

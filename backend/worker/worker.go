@@ -77,7 +77,7 @@ func New(cfg Config) (*Worker, error) {
 		routes:  make(map[string]route),
 	}
 	for range cfg.Concurrency {
-		w.shards = append(w.shards, &shard{caller: caller{w: w}, woken: make(chan struct{}, 1)})
+		w.shards = append(w.shards, &shard{caller: caller{w: w}, reader: w.group.Reader(), woken: make(chan struct{}, 1)})
 	}
 	w.keeper = newKeeper(w, w.shards)
 	return w, nil

@@ -40,10 +40,10 @@ func setUser(s *redistest.Server, user string, rule []string) {
 	s.CLI(slices.Concat([]string{"ACL", "SETUSER", user, "reset"}, rule)...)
 }
 
-// asGateway does everything of a Client, on streams that a backend reads; asBackend everything of a Group.
+// asGateway does everything of a Client that a gateway does, on streams that a backend reads.
 func asGateway(t *testing.T, s *redistest.Server, c *redis.Client) error {
 	t.Helper()
-	s.CLI("DEL", c.Keys().Trim(), c.Keys().In(0))
+	s.CLI("DEL", c.Keys().Trim(), c.Keys().TrimOut(), c.Keys().In(0), c.Keys().Out(0))
 	s.CLI("XADD", c.Keys().In(0), "*", "k", "v")
 	s.CLI("XGROUP", "CREATE", c.Keys().In(0), "backend", "0")
 	s.CLI("XREADGROUP", "GROUP", "backend", "c", "STREAMS", c.Keys().In(0), ">")
@@ -54,56 +54,101 @@ func asGateway(t *testing.T, s *redistest.Server, c *redis.Client) error {
 	errs = append(errs, err)
 	_, err = c.Tails(ctx, []string{c.Keys().Out(1)})
 	errs = append(errs, err, c.KeepNode(ctx, node, stream.ID{}, time.Minute))
+	_, err = c.Survey(ctx, []stream.Witness{{Partition: 0}}) // begins its first epoch
+	errs = append(errs, err)
+	s.CLI("XGROUP", "CREATE", c.Keys().Out(1), "millrace-epoch", "0", "MKSTREAM")
+	s.CLI("XGROUP", "SETID", c.Keys().Out(1), "millrace-epoch", "7-1")
+	_, err = c.Survey(ctx, []stream.Witness{{Partition: 1, Epoch: 7, Run: 1, Last: stream.ID{MS: 1}}}) // of a server that is another one now
+	errs = append(errs, err)
+	s.CLI("XGROUP", "DESTROY", c.Keys().Out(1), "millrace-epoch")
+	_, err = c.Ranges(ctx, []stream.Range{{Key: c.Keys().Out(1), To: stream.Last, Count: 1}, {Key: c.Keys().Out(1), To: stream.Last, Newest: true, Count: 1}})
+	errs = append(errs, err)
 	_, err = c.TrimIn(ctx, "n", time.Minute)
+	errs = append(errs, err)
+	_, err = c.TrimOut(ctx, "n", time.Minute, 1, time.Minute)
+	errs = append(errs, err, c.Prove(ctx, "n", time.Minute))
+	_, err = c.Backlog(ctx)
+	errs = append(errs, err)
+	_, err = c.Beat(ctx, "n", stream.Gateway{})
+	errs = append(errs, err)
+	_, err = c.Leave(ctx, "n")
 	errs = append(errs, err)
 	_, err = c.Servers(ctx)
 	return errors.Join(append(errs, err, c.Delete(ctx, node))...)
 }
 
+// asBackend does everything of a Group, and what `backend dlq` does.
 func asBackend(t *testing.T, s *redistest.Server, c *redis.Client) error {
 	t.Helper()
-	s.CLI("DEL", c.Keys().In(0), c.Keys().Seen(0, "u", "1"), c.Keys().Seen(0, "u", "2"), c.Keys().Seen(0, "u", "3"))
+	s.CLI("FLUSHALL")
+	s.CLI("XGROUP", "CREATE", c.Keys().In(0), "backend", "0", "MKSTREAM")
+	s.CLI("SCRIPT", "FLUSH") // each script is sent by its text first
 	ctx, g := t.Context(), c.Group("backend", "c")
 	errs := []error{c.Connect(ctx, 0), g.Create(ctx)}
-	fill := func() {
-		s.CLI("XGROUP", "CREATE", c.Keys().In(0), "backend", "0", "MKSTREAM")
+	do := func(err error) bool {
+		errs = append(errs, err)
+		return err == nil
+	}
+	for range 5 {
 		s.CLI("XADD", c.Keys().In(0), "*", "k", "v")
 	}
-	s.CLI("DEL", c.Keys().In(0))
-	fill()
-	s.CLI("XADD", c.Keys().In(0), "*", "k", "v")
-	s.CLI("XADD", c.Keys().In(0), "*", "k", "v")
-	read := redis.Reading{Partitions: []int{0}, Count: 1}
-	outcome := func(d redis.Delivery, id string) []redis.Outcome {
-		return []redis.Outcome{{Ref: d.Ref, Seen: c.Keys().Seen(0, "u", id), Publications: []stream.Publication{{Channel: "c", Data: "d"}}}}
+	s.CLI("XREADGROUP", "GROUP", "backend", "former", "COUNT", "1", "STREAMS", c.Keys().In(0), ">")
+	s.CLI("ZADD", c.Keys().Owners(0, "backend"), "1", "former")
+	_, err := g.Heartbeat(ctx, time.Minute)
+	do(err)
+	leases, err := g.Acquire(ctx, []int{0}, time.Minute)
+	if !do(err) || len(leases) != 1 {
+		return errors.Join(errs...)
 	}
-	got, err := g.Read(ctx, read)
-	errs = append(errs, err)
-	if len(got) > 0 {
-		_, err = g.Attempts(ctx, []redis.Ref{got[0].Ref})
-		errs = append(errs, err, g.Renew(ctx, []redis.Ref{got[0].Ref}))
-		s.CLI("SCRIPT", "FLUSH")
-		_, err = g.Commit(ctx, outcome(got[0], "1"), time.Minute)
-		errs = append(errs, err)
+	lease := leases[0]
+	_, err = g.Renew(ctx, leases, time.Minute)
+	do(err)
+	_, err = g.Strangers(ctx, leases)
+	do(err)
+	_, err = g.Backlogs(ctx, []int{0})
+	do(err)
+	outcome := func(d redis.Delivery) redis.Outcome {
+		return redis.Outcome{
+			Ref: d.Ref, Seen: c.Keys().Seen(0, "u", d.ID.String()), SeenValue: "1",
+			Publications: []stream.Publication{{Channel: "c", Data: "d"}},
+			Answers:      []redis.NodeAnswer{{Node: "n", Answer: stream.Answer{Kind: stream.KindRes}}},
+		}
 	}
-	got, err = g.Read(ctx, read)
-	errs = append(errs, err)
-	if len(got) > 0 {
-		_, _, err = g.CommitRead(ctx, outcome(got[0], "2"), time.Minute, read)
-		errs = append(errs, err)
+	claim := &redis.Claim{Idle: time.Minute, Own: redis.OwnAgain}
+	for range 2 { // what is there, and the end of it
+		d, err := g.Next(ctx, lease, claim)
+		if do(err) && d != nil {
+			_, err = g.Commit(ctx, []redis.Batch{{Lease: lease, Outcomes: []redis.Outcome{outcome(*d)}}}, time.Minute)
+			do(err)
+		}
 	}
-	_, err = g.Claim(ctx, []int{0}, make([]stream.ID, 1), 0, 10)
-	errs = append(errs, err)
+	r := g.Reader()
+	defer r.Close()
+	read := redis.Reading{Leases: leases, Count: 1, Block: time.Millisecond}
+	got, err := r.Read(ctx, read)
+	for do(err) && len(got.Deliveries) > 0 {
+		d := got.Deliveries[0]
+		do(g.Touch(ctx, lease, []redis.Touched{{ID: d.ID, Attempt: 2}}))
+		o := outcome(d)
+		o.Dead = &redis.Death{Reason: "r", Most: 10}
+		got, _, err = r.CommitRead(ctx, []redis.Batch{{Lease: lease, Outcomes: []redis.Outcome{o}}}, time.Minute, read)
+	}
 	_, err = g.Seen(ctx, []string{c.Keys().Seen(0, "u", "3")})
-	s.CLI("XGROUP", "CREATECONSUMER", c.Keys().In(0), "backend", "idle")
-	return errors.Join(append(errs, err, c.Group("backend", "idle").Leave(ctx))...)
+	do(err)
+	letters, err := c.DeadLetters(ctx, "backend", 0, stream.ID{}, 10)
+	if do(err) && len(letters) > 1 {
+		do(c.Replay(ctx, "backend", letters[0]))
+		do(c.DropDead(ctx, "backend", letters[1].Ref))
+	}
+	return errors.Join(append(errs, g.Release(ctx, leases), g.Depart(ctx))...)
 }
 
 // The documented rules suffice, and no command in them is there for nothing.
 func TestDocumentedUsers(t *testing.T) {
-	s := redistest.Start(t)
 	for user, all := range map[string]func(*testing.T, *redistest.Server, *redis.Client) error{"gateway": asGateway, "backend": asBackend} {
 		t.Run(user, func(t *testing.T) {
+			t.Parallel()
+			s := redistest.Start(t)
 			rule := documentedRule(t, user)
 			cfg := redis.Config{URL: "redis://" + user + ":PASSWORD@" + s.Addr(), Partitions: 2}
 			setUser(s, user, rule)

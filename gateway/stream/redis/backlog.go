@@ -45,6 +45,7 @@ func (g *Group) Backlogs(ctx context.Context, partitions []int) ([]Backlog, erro
 // KEYS: `in` stream, dead letters. ARGV: group.
 var backlog = newScript(`
 local groups = redis.pcall('XINFO', 'GROUPS', KEYS[1])
+if groups.err and not string.find(groups.err, 'no such key', 1, true) then return groups end
 local group
 for _, g in ipairs(groups.err and {} or groups) do
 	local field = {}

@@ -39,7 +39,7 @@ type Claim struct {
 func (g *Group) Next(ctx context.Context, l *Lease, c *Claim) (*Delivery, error) {
 	keys := []string{g.lease[l.Partition], g.in[l.Partition], g.c.keys.Owners(l.Partition, g.name)}
 	for {
-		call := claimNext.call(keys, l.value, g.name, g.consumer, c.seen.String(), c.Idle.Milliseconds(), string(c.Own))
+		call := claimNext.call(keys, l.owner, g.name, g.consumer, c.seen.String(), c.Idle.Milliseconds(), string(c.Own))
 		got, err := g.c.eval(ctx, claimNext, call)
 		if err != nil {
 			return nil, err
@@ -72,9 +72,9 @@ func (g *Group) Next(ctx context.Context, l *Lease, c *Claim) (*Delivery, error)
 // attempt and the fields of the entry taken there, 0 and none if there was none. Entries that have been
 // deleted are acknowledged.
 //
-// KEYS: lease, `in` stream, owners. ARGV: value of the lease, group, consumer, ID to begin behind, idle time in ms, Own.
-var claimNext = newScript(`
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'lost'} end
+// KEYS: lease, `in` stream, owners. ARGV: owner, group, consumer, ID to begin behind, idle time in ms, Own.
+var claimNext = newScript(isHeld + `
+if not held then return {'lost'} end
 local page = redis.pcall('XPENDING', KEYS[2], ARGV[2], ARGV[4], '+', 1000)
 if page.err then return page end
 local looked = ARGV[4]
@@ -135,7 +135,7 @@ type Touched struct {
 // passed over, and all of it when the lease is over.
 func (g *Group) Touch(ctx context.Context, l *Lease, entries []Touched) error {
 	argv := make([]any, 3, 3+2*len(entries))
-	argv[0], argv[1], argv[2] = l.value, g.name, g.consumer
+	argv[0], argv[1], argv[2] = l.owner, g.name, g.consumer
 	for _, e := range entries {
 		argv = append(argv, e.ID.String(), e.Attempt)
 	}
@@ -143,9 +143,9 @@ func (g *Group) Touch(ctx context.Context, l *Lease, entries []Touched) error {
 	return err
 }
 
-// KEYS: lease, `in` stream. ARGV: value of the lease, group, consumer, and of each entry: ID, attempts.
-var touch = newScript(`
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+// KEYS: lease, `in` stream. ARGV: owner, group, consumer, and of each entry: ID, attempts.
+var touch = newScript(isHeld + `
+if not held then return 0 end
 for a = 4, #ARGV, 2 do
 	local claim = {'XCLAIM', KEYS[2], ARGV[2], ARGV[3], 0, ARGV[a]}
 	if ARGV[a + 1] ~= '0' then

@@ -56,7 +56,7 @@ func TestClaimTakesWhatFormerOwnersLeft(t *testing.T) {
 	}
 	read := func(g *Group, l *Lease, count int) {
 		t.Helper()
-		if _, err := g.Read(t.Context(), Reading{Leases: []*Lease{l}, Count: count}); err != nil {
+		if _, err := newTestReader(t, g).Read(t.Context(), Reading{Leases: []*Lease{l}, Count: count}); err != nil {
 			t.Fatal(err)
 		}
 	}

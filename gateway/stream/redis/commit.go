@@ -38,7 +38,7 @@ type NodeAnswer struct {
 	stream.Answer
 }
 
-// Batch are outcomes of one partition, in the order of their effects.
+// Batch are outcomes of one partition, in the order of their effects. A lease has one in a commit, and one commit at a time.
 type Batch struct {
 	Lease    *Lease
 	Outcomes []Outcome
@@ -65,16 +65,19 @@ func (g *Group) Commit(ctx context.Context, batches []Batch, window time.Duratio
 	if err != nil {
 		return nil, err
 	}
-	done := make([]int, len(batches))
-	for i := range got {
-		done[i] = commitDone(got[i])
-	}
-	return done, nil
+	return committed(batches, got), nil
 }
 
-func commitDone(answer any) int {
-	n, _ := answer.(int64)
-	return int(n)
+// committed counts commits that Redis has answered.
+func committed(batches []Batch, answers []any) []int {
+	done := make([]int, len(batches))
+	for i := range answers {
+		n, _ := answers[i].(int64)
+		if done[i] = int(n); n != LeaseLost {
+			batches[i].Lease.commits++
+		}
+	}
+	return done
 }
 
 // effect is one XADD.
@@ -110,8 +113,9 @@ func (g *Group) commitArgs(b *Batch, window time.Duration) []any {
 	p := b.Lease.Partition
 	keys := make([]string, 3, 3+3*len(b.Outcomes))
 	keys[0], keys[1], keys[2] = g.lease[p], g.in[p], g.c.keys.Dead(p, g.name)
-	args := make([]any, 4, 4+16*len(b.Outcomes))
-	args[0], args[1], args[2], args[3] = b.Lease.value, g.name, g.consumer, max(window.Milliseconds(), 1)
+	args := make([]any, 5, 5+16*len(b.Outcomes))
+	args[0], args[1] = b.Lease.value(b.Lease.commits), b.Lease.value(b.Lease.commits+1)
+	args[2], args[3], args[4] = g.name, g.consumer, max(window.Milliseconds(), 1)
 	for i := range b.Outcomes {
 		o := &b.Outcomes[i]
 		args = append(args, o.ID.String())
@@ -151,19 +155,21 @@ func (g *Group) commitArgs(b *Batch, window time.Duration) []any {
 // is copied from the stream, so that it is what came, whatever that was; unpack takes some thousand fields at most.
 //
 // KEYS: lease, `in` stream, dead letters; of each entry its seen key if it has one, and the stream of each effect.
-// ARGV: value of the lease, group, consumer, window in ms; of each entry: ID, value of its seen key or "", reason of its death or
+// ARGV: value of the lease and what it is from now on, which it has been since before when this call is sent again; group,
+// consumer, window in ms; of each entry: ID, value of its seen key or "", reason of its death or
 // "", in case of a death also attempts, time and most dead letters, number of effects; of each effect: "out" or "node",
 // number of its fields and values, and these.
 var commit = newScript(`
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return ` + strconv.Itoa(LeaseLost) + ` end
-local a, k, done = 5, 4, 0
+local lease = redis.call('GET', KEYS[1])
+if lease ~= ARGV[1] and lease ~= ARGV[2] then return ` + strconv.Itoa(LeaseLost) + ` end
+local a, k, done = 6, 4, 0
 while ARGV[a] do
 	local id, seen, reason = ARGV[a], ARGV[a + 1], ARGV[a + 2]
 	local dead = reason ~= '' and redis.call('XRANGE', KEYS[2], id, id)[1]
-	local fresh = redis.call('XACK', KEYS[2], ARGV[2], id) == 1
+	local fresh = redis.call('XACK', KEYS[2], ARGV[3], id) == 1
 	a = a + 3
 	if seen ~= '' then
-		fresh = fresh and redis.call('SET', KEYS[k], seen, 'NX', 'PX', ARGV[4])
+		fresh = fresh and redis.call('SET', KEYS[k], seen, 'NX', 'PX', ARGV[5])
 		k = k + 1
 	end
 	if reason ~= '' then
@@ -171,7 +177,7 @@ while ARGV[a] do
 			local fields = {}
 			for i = 1, math.min(#dead[2], 4000) do fields[i] = dead[2][i] end
 			for _, f in ipairs({'dead_entry', id, 'dead_reason', reason, 'dead_attempts', ARGV[a],
-				'dead_at', ARGV[a + 1], 'dead_consumer', ARGV[3]}) do fields[#fields + 1] = f end
+				'dead_at', ARGV[a + 1], 'dead_consumer', ARGV[4]}) do fields[#fields + 1] = f end
 			redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[a + 2], '*', unpack(fields))
 		end
 		a = a + 3
@@ -189,76 +195,5 @@ while ARGV[a] do
 	end
 	if fresh then done = done + 1 end
 end
+if lease ~= ARGV[2] then redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL') end
 return done`)
-
-// writeAbroad writes effects for other slots. Whoever handles an entry again after a crash, or while its lost owner still
-// believes to hold the lease, finds the marks of those that are written; both write in the order of the entries,
-// so that what comes out is in order too. Answers go without a mark: a gateway takes the first one for each ref.
-func (g *Group) writeAbroad(ctx context.Context, batches []Batch, window time.Duration) error {
-	held, err := g.stillHeld(ctx, batches)
-	if err != nil {
-		return err
-	}
-	var publications, answers [][]any
-	for i := range batches {
-		if !held[i] {
-			continue
-		}
-		for j := range batches[i].Outcomes {
-			o, n := &batches[i].Outcomes[j], 0
-			g.effects(o, func(e effect) {
-				switch e.partition {
-				case o.Partition:
-				case abroad:
-					answers = append(answers, answerOnce.call([]string{e.key}, e.values...))
-				default:
-					n++
-					done := g.c.keys.Done(e.partition, o.Partition, o.ID, n)
-					argv := append([]any{max(window.Milliseconds(), 1)}, e.values...)
-					publications = append(publications, publishOnce.call([]string{done, e.key}, argv...))
-				}
-			})
-		}
-	}
-	if len(publications) > 0 {
-		if _, err := g.c.eval(ctx, publishOnce, publications...); err != nil {
-			return err
-		}
-	}
-	if len(answers) > 0 {
-		_, err = g.c.eval(ctx, answerOnce, answers...)
-	}
-	return err
-}
-
-// stillHeld looks at the leases, to write nothing for those known to be over.
-func (g *Group) stillHeld(ctx context.Context, batches []Batch) ([]bool, error) {
-	calls := make([][]any, len(batches))
-	for i := range batches {
-		l := batches[i].Lease
-		calls[i] = holds.call([]string{g.lease[l.Partition]}, l.value)
-	}
-	got, err := g.c.eval(ctx, holds, calls...)
-	if err != nil {
-		return nil, err
-	}
-	held := make([]bool, len(got))
-	for i := range got {
-		held[i] = got[i] == int64(1)
-	}
-	return held, nil
-}
-
-// KEYS: lease. ARGV: its value.
-var holds = newScript(`return redis.call('GET', KEYS[1]) == ARGV[1] and 1 or 0`)
-
-// KEYS: mark, `out` stream. ARGV: window in ms, fields and values.
-var publishOnce = newScript(`
-if not redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1]) then return 0 end
-redis.call('XADD', KEYS[2], 'MAXLEN', '~', '` + history + `', '*', unpack(ARGV, 2))
-return 1`)
-
-// KEYS: node's stream. ARGV: fields and values.
-var answerOnce = newScript(`
-redis.call('XADD', KEYS[1], 'NOMKSTREAM', 'MAXLEN', '~', '` + history + `', '*', unpack(ARGV))
-return 1`)

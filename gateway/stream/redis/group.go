@@ -13,8 +13,8 @@ import (
 // ErrNoGroup says that Redis has lost a stream or its consumer group, by FLUSHALL or a failover: create it again.
 var ErrNoGroup = errors.New("no consumer group")
 
-// Group is one consumer of the group that shares the `in` streams. It reads and commits a partition under a [Lease].
-// All methods may be called concurrently.
+// Group is one consumer of the group that shares the `in` streams. It commits a partition under a [Lease], and
+// a [Reader] of it reads. All methods may be called concurrently.
 type Group struct {
 	// Immutable after [Client.Group].
 	c         *Client
@@ -23,7 +23,7 @@ type Group struct {
 	in        []string       // by partition
 	lease     []string       // by partition
 	byKey     map[string]int // partition of in
-	multiSlot bool
+	multiSlot bool           // Redis refuses one script call or one read over keys of several partitions (Redis Cluster)
 }
 
 // Ref names one entry of an `in` stream.
@@ -42,7 +42,7 @@ type Delivery struct {
 // Group is the consumer side of the `in` streams. It does not speak to Redis yet; the group is made by [Group.Create].
 func (c *Client) Group(name, consumer string) *Group {
 	g := &Group{
-		c: c, name: name, consumer: consumer, multiSlot: c.multiSlot(),
+		c: c, name: name, consumer: consumer, multiSlot: c.cluster != nil,
 		in:    make([]string, c.partitions),
 		lease: make([]string, c.partitions),
 		byKey: make(map[string]int, c.partitions),
@@ -55,12 +55,14 @@ func (c *Client) Group(name, consumer string) *Group {
 	return g
 }
 
-// Create makes the group on every partition, from the first entry on, and hands Redis the scripts of reads and commits,
-// so that the first of them need not be sent twice. What is there stays as it is.
+// Create makes the group on every partition, from the first entry on, and hands a single server the scripts of reads and commits: a
+// commit that is sent again with its text would wait for the read behind it. What is there stays as it is.
 func (g *Group) Create(ctx context.Context) error {
 	cmds, err := g.c.rdb.Pipelined(ctx, func(p goredis.Pipeliner) error {
-		p.ScriptLoad(ctx, commit.text)
-		p.ScriptLoad(ctx, takeNew.text)
+		if !g.multiSlot {
+			p.ScriptLoad(ctx, commit.text)
+			p.ScriptLoad(ctx, takeNew.text)
+		}
 		for _, key := range g.in {
 			p.XGroupCreateMkStream(ctx, key, g.name, "0")
 		}

@@ -42,7 +42,7 @@ func onEveryRedis(t *testing.T, test func(t *testing.T, c *Client)) {
 
 func newTestClient(t *testing.T, url string) *Client {
 	t.Helper()
-	c, err := New(Config{URL: url, Partitions: testPartitions})
+	c, err := New(Config{URL: url, Partitions: testPartitions, Conns: 4 + testPartitions})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,6 +62,13 @@ func newTestGroup(t *testing.T, c *Client, consumer string) *Group {
 	return g
 }
 
+func newTestReader(t *testing.T, g *Group) *Reader {
+	t.Helper()
+	r := g.Reader()
+	t.Cleanup(r.Close)
+	return r
+}
+
 // mustAcquire gets the leases of all partitions, which must be free.
 func mustAcquire(t *testing.T, g *Group, ttl time.Duration) []*Lease {
 	t.Helper()
@@ -74,7 +81,7 @@ func mustAcquire(t *testing.T, g *Group, ttl time.Duration) []*Lease {
 
 func mustRead(t *testing.T, g *Group, leases []*Lease) []Delivery {
 	t.Helper()
-	got, err := g.Read(t.Context(), Reading{Leases: leases, Count: 8})
+	got, err := newTestReader(t, g).Read(t.Context(), Reading{Leases: leases, Count: 8})
 	if err != nil || len(got.Lost) > 0 {
 		t.Fatalf("lost %v (%v)", got.Lost, err)
 	}
@@ -147,7 +154,7 @@ func TestReadTakesEachPartitionInOrder(t *testing.T) {
 		leases := mustAcquire(t, g, time.Minute)
 		r := Reading{Leases: []*Lease{leases[1], leases[3]}, Count: 2, Block: 5 * time.Millisecond}
 		for _, want := range [][]string{{"one", "two", "other"}, {"three"}, nil} {
-			got, err := g.Read(t.Context(), r)
+			got, err := newTestReader(t, g).Read(t.Context(), r)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -168,7 +175,7 @@ func TestReadWakesOnEntry(t *testing.T) {
 		go func() {
 			defer close(read)
 			for t.Context().Err() == nil {
-				got, err := g.Read(context.Background(), Reading{Leases: leases, Count: 8, Block: time.Second})
+				got, err := newTestReader(t, g).Read(context.Background(), Reading{Leases: leases, Count: 8, Block: time.Second})
 				if err != nil {
 					t.Error(err)
 					return
@@ -191,7 +198,7 @@ func TestWaitGoesOnBehindWhatOthersTook(t *testing.T) {
 		addIn(t, c, 0, "x")
 		c.rdb.Do(t.Context(), "XREADGROUP", "GROUP", g.name, "stranger", "STREAMS", c.keys.In(0), ">")
 		for range 2 {
-			got, err := g.Read(t.Context(), Reading{Leases: leases, Count: 8, Block: 20 * time.Millisecond})
+			got, err := newTestReader(t, g).Read(t.Context(), Reading{Leases: leases, Count: 8, Block: 20 * time.Millisecond})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -263,7 +270,7 @@ func TestCommitReadDoesBoth(t *testing.T) {
 		refs := []Ref{addIn(t, c, 0, "0"), addIn(t, c, 0, "1"), addIn(t, c, 0, "2")}
 		leases := mustAcquire(t, g, time.Minute)
 		r := Reading{Leases: leases, Count: 1}
-		if _, err := g.Read(ctx, r); err != nil {
+		if _, err := newTestReader(t, g).Read(ctx, r); err != nil {
 			t.Fatal(err)
 		}
 		for i, ref := range refs[:2] {
@@ -271,7 +278,7 @@ func TestCommitReadDoesBoth(t *testing.T) {
 				c.rdb.ScriptFlush(ctx) // as after a restart
 			}
 			o := Outcome{Ref: ref, Publications: []stream.Publication{{Channel: "c", Data: "p"}}}
-			got, done, err := g.CommitRead(ctx, []Batch{{leases[0], []Outcome{o}}}, time.Minute, r)
+			got, done, err := newTestReader(t, g).CommitRead(ctx, []Batch{{leases[0], []Outcome{o}}}, time.Minute, r)
 			if err != nil || done[0] != 1 {
 				t.Fatalf("commit of %v: %d entries (%v), want 1", ref, done, err)
 			}
@@ -304,7 +311,7 @@ func TestFlushMeansNoGroup(t *testing.T) {
 		g := newTestGroup(t, c, "a")
 		leases := mustAcquire(t, g, time.Minute)
 		c.rdb.FlushAll(ctx)
-		if got, err := g.Read(ctx, Reading{Leases: leases, Count: 8}); err != nil || len(got.Lost) != testPartitions {
+		if got, err := newTestReader(t, g).Read(ctx, Reading{Leases: leases, Count: 8}); err != nil || len(got.Lost) != testPartitions {
 			t.Fatalf("Read: lost %v, %v", got.Lost, err)
 		}
 		if _, err := g.Acquire(ctx, allPartitions, time.Minute); !errors.Is(err, ErrNoGroup) {
@@ -315,7 +322,7 @@ func TestFlushMeansNoGroup(t *testing.T) {
 		}
 		leases = mustAcquire(t, g, time.Minute)
 		c.rdb.XGroupDestroy(ctx, c.keys.In(0), g.name)
-		if _, err := g.Read(ctx, Reading{Leases: leases, Count: 8}); !errors.Is(err, ErrNoGroup) {
+		if _, err := newTestReader(t, g).Read(ctx, Reading{Leases: leases, Count: 8}); !errors.Is(err, ErrNoGroup) {
 			t.Fatalf("Read without a group: %v, want ErrNoGroup", err)
 		}
 		if _, err := g.Next(ctx, leases[0], &Claim{}); !errors.Is(err, ErrNoGroup) {

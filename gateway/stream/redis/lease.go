@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/millracehq/millrace/gateway/stream"
@@ -16,14 +17,23 @@ type Lease struct {
 	Partition int
 	Token     int64 // grows with every change of the owner
 
-	value string // of the lease key: token and consumer
+	owner string // token and consumer
 
 	// Owned by the reader.
-	after stream.ID // where to wait for new entries: behind the last one that the group was given
+	commits int64     // how many there were under it, as far as Redis has answered
+	after   stream.ID // where to wait for new entries: behind the last one that the group was given
 }
 
-// multiSlot says that Redis refuses one script call or one read over keys of several partitions (Redis Cluster).
-func (c *Client) multiSlot() bool { return c.cluster != nil }
+// value is what the lease key says after n commits. A Redis that says less than it has said has gone back in time, by a failover
+// or a restart: what was committed since is pending again. So the lease is over then, like any that Redis does not know, and
+// the next owner begins with what is pending.
+func (l *Lease) value(n int64) string { return strconv.FormatInt(n, 10) + " " + l.owner }
+
+// isHeld is the beginning of scripts that ask for the owner only. KEYS[1] is the lease, ARGV[1] the owner.
+const isHeld = `
+local lease = redis.call('GET', KEYS[1])
+local held = lease and string.match(lease, '^%d+ (.*)$') == ARGV[1]
+`
 
 // Heartbeat counts this consumer among the live workers of the group for the next ttl, and returns how many there are. Their
 // times are those of Redis.
@@ -90,7 +100,7 @@ func (g *Group) parseLease(partition int, answer any) (*Lease, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: last delivered ID %q", errReply, text)
 	}
-	return &Lease{Partition: partition, Token: token, value: fmt.Sprintf("%d %s", token, g.consumer), after: after}, nil
+	return &Lease{Partition: partition, Token: token, owner: fmt.Sprintf("%d %s", token, g.consumer), after: after}, nil
 }
 
 // acquire answers the token and the group's last delivered ID. The newest owner stays in `owners` when its lease is over,
@@ -99,8 +109,9 @@ func (g *Group) parseLease(partition int, answer any) (*Lease, error) {
 // KEYS: lease, owners, `in` stream. ARGV: group, consumer, ttl in ms.
 var acquire = newScript(`
 local held = redis.call('GET', KEYS[1])
-if held and string.match(held, '^%d+ (.*)$') ~= ARGV[2] then return false end
+if held and string.match(held, '^%d+ %d+ (.*)$') ~= ARGV[2] then return false end
 local groups = redis.pcall('XINFO', 'GROUPS', KEYS[3])
+if groups.err and not string.find(groups.err, 'no such key', 1, true) then return groups end
 local after
 for _, g in ipairs(groups.err and {} or groups) do
 	local field = {}
@@ -111,14 +122,14 @@ if not after then return redis.error_reply('NOGROUP no group ' .. ARGV[1] .. ' o
 local newest = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')
 local token = tonumber(newest[2] or 0) + 1
 redis.call('ZADD', KEYS[2], token, ARGV[2])
-redis.call('SET', KEYS[1], string.format('%.0f %s', token, ARGV[2]), 'PX', ARGV[3])
+redis.call('SET', KEYS[1], string.format('0 %.0f %s', token, ARGV[2]), 'PX', ARGV[3])
 return {token, after}`)
 
 // Renew makes leases last for ttl from now, and says of each whether it is still held.
 func (g *Group) Renew(ctx context.Context, leases []*Lease, ttl time.Duration) ([]bool, error) {
 	calls := make([][]any, len(leases))
 	for i, l := range leases {
-		calls[i] = renew.call([]string{g.c.keys.Lease(l.Partition, g.name)}, l.value, ttl.Milliseconds())
+		calls[i] = renew.call([]string{g.c.keys.Lease(l.Partition, g.name)}, l.owner, ttl.Milliseconds())
 	}
 	got, err := g.c.eval(ctx, renew, calls...)
 	if err != nil {
@@ -131,9 +142,9 @@ func (g *Group) Renew(ctx context.Context, leases []*Lease, ttl time.Duration) (
 	return held, nil
 }
 
-// KEYS: lease. ARGV: its value, ttl in ms.
-var renew = newScript(`
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+// KEYS: lease. ARGV: its owner, ttl in ms.
+var renew = newScript(isHeld + `
+if not held then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])`)
 
 // Release gives leases back, so that others need not wait for their end. Where nothing is pending for the consumer it leaves
@@ -141,7 +152,7 @@ return redis.call('PEXPIRE', KEYS[1], ARGV[2])`)
 func (g *Group) Release(ctx context.Context, leases []*Lease) error {
 	calls := make([][]any, len(leases))
 	for i, l := range leases {
-		calls[i] = release.call([]string{g.c.keys.Lease(l.Partition, g.name), g.in[l.Partition]}, l.value, g.name, g.consumer)
+		calls[i] = release.call([]string{g.c.keys.Lease(l.Partition, g.name), g.in[l.Partition]}, l.owner, g.name, g.consumer)
 	}
 	_, err := g.c.eval(ctx, release, calls...)
 	return err
@@ -149,9 +160,9 @@ func (g *Group) Release(ctx context.Context, leases []*Lease) error {
 
 // XGROUP DELCONSUMER throws away what is pending: hence the look before it, in one step.
 //
-// KEYS: lease, `in` stream. ARGV: value of the lease, group, consumer.
-var release = newScript(`
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+// KEYS: lease, `in` stream. ARGV: owner, group, consumer.
+var release = newScript(isHeld + `
+if not held then return 0 end
 redis.call('DEL', KEYS[1])
 local pending = redis.pcall('XPENDING', KEYS[2], ARGV[2], '-', '+', 1, ARGV[3])
 if not pending.err and #pending == 0 then

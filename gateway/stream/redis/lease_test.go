@@ -94,7 +94,7 @@ func TestLostLeaseWritesNothing(t *testing.T) {
 		mustRead(t, g, leases)
 		waiting := make(chan Taken, 1)
 		go func() { // a read that stands at Redis when the lease ends
-			got, _ := g.Read(context.Background(), Reading{Leases: leases[:1], Count: 8, Block: time.Second})
+			got, _ := newTestReader(t, g).Read(context.Background(), Reading{Leases: leases[:1], Count: 8, Block: time.Second})
 			waiting <- got
 		}()
 		stolen := steal(t, c, thief)
