@@ -19,7 +19,7 @@ type publisher struct {
 	name    string
 	url     string
 	channel string
-	acked   int
+	acked   atomic.Int64
 	resent  int
 }
 
@@ -33,12 +33,12 @@ func (p *publisher) run(ctx context.Context) {
 				continue
 			}
 		}
-		id := fmt.Sprintf("%s-%d", p.name, p.acked+1)
+		id := fmt.Sprintf("%s-%d", p.name, p.acked.Load()+1)
 		call, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		err := c.Publish(call, p.channel, id, []byte(id))
 		cancel()
 		if err == nil {
-			p.acked++
+			p.acked.Add(1)
 			continue
 		}
 		p.resent++
@@ -92,7 +92,7 @@ func TestKillingAnyProcessLosesNothingAcknowledged(t *testing.T) {
 
 	acked, resent := 0, 0
 	for _, p := range publishers {
-		acked += p.acked
+		acked += int(p.acked.Load())
 		resent += p.resent
 	}
 	t.Logf("%d acknowledged, %d sent again, %d heard by a subscriber that reconnected", acked, resent, heard.Load())
@@ -101,10 +101,10 @@ func TestKillingAnyProcessLosesNothingAcknowledged(t *testing.T) {
 	}
 	var missing, twice []string
 	eventually(t, "everything acknowledged has been processed", func() bool {
-		seen := outEntries(t, s)
+		seen := outEntries(t, s.redis.URL())
 		missing, twice = nil, nil
 		for _, p := range publishers {
-			for n := 1; n <= p.acked; n++ {
+			for n := int64(1); n <= p.acked.Load(); n++ {
 				if id := fmt.Sprintf("%s-%d", p.name, n); seen[id] == 0 {
 					missing = append(missing, id)
 				}
@@ -126,24 +126,24 @@ func TestKillingAnyProcessLosesNothingAcknowledged(t *testing.T) {
 }
 
 // outEntries counts the bodies in all `out` streams.
-func outEntries(t *testing.T, s *system) map[string]int {
+func outEntries(t *testing.T, url string) map[string]int {
 	t.Helper()
-	streams, err := redis.New(redis.Config{URL: s.redis.URL()})
+	streams, err := redis.New(redis.Config{URL: url})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = streams.Close() }()
-	cursors := make([]stream.Cursor, stream.DefaultPartitions)
-	for p := range cursors {
-		cursors[p].Key = streams.Keys().Out(p)
+	ranges := make([]stream.Range, stream.DefaultPartitions)
+	for p := range ranges {
+		ranges[p] = stream.Range{Key: streams.Keys().Out(p), To: stream.Last, Count: 1 << 20}
 	}
-	all, err := streams.Read(t.Context(), cursors, 1<<20, time.Millisecond)
+	all, err := streams.Ranges(t.Context(), ranges)
 	if err != nil {
 		t.Fatal(err)
 	}
 	seen := map[string]int{}
 	for _, entries := range all {
-		for _, e := range entries.Entries {
+		for _, e := range entries {
 			p, err := stream.DecodePublication(e.Fields)
 			if err != nil {
 				t.Fatal(err)

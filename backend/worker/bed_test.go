@@ -3,6 +3,7 @@ package worker
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -27,9 +28,11 @@ const (
 
 // bed is a Redis, in which the test is the gateway.
 type bed struct {
-	t    *testing.T
-	addr string
-	keys stream.Keys
+	t     *testing.T
+	addr  string
+	keys  stream.Keys
+	url   string   // of a Cluster
+	addrs []string // of its servers
 }
 
 // onRedis runs a test on a Redis of its own. (An imitation will not do: leases hang on its clock.)
@@ -42,29 +45,59 @@ func onRedis(t *testing.T, test func(b *bed)) {
 // do is one command on a connection of its own.
 func (b *bed) do(args ...any) any {
 	b.t.Helper()
-	v, err := roundTrip(b.addr, args)
+	v, err := b.try(args)
 	if err != nil {
 		b.t.Fatalf("%v: %v", args, err)
 	}
 	return v
 }
 
-func roundTrip(addr string, args []any) (any, error) {
+// try is one command, in a Cluster to the server that has its key, and what is to follow it there.
+func (b *bed) try(args []any, more ...[]any) (v any, err error) {
+	if b.url == "" {
+		return roundTrip(b.addr, append([][]any{args}, more...)...)
+	}
+	for _, addr := range b.addrs {
+		v, err = roundTrip(addr, append([][]any{args}, more...)...)
+		if err != nil && strings.Contains(err.Error(), "MOVED ") {
+			words := strings.Fields(err.Error())
+			v, err = roundTrip(words[len(words)-1], append([][]any{args}, more...)...)
+		}
+		if err == nil {
+			return v, nil
+		}
+	}
+	return v, err
+}
+
+// roundTrip is the answer to the last command.
+func roundTrip(addr string, commands ...[]any) (v any, err error) {
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		return nil, err
+	}
 	var req bytes.Buffer
-	fmt.Fprintf(&req, "*%d\r\n", len(args))
-	for _, a := range args {
-		s := fmt.Sprint(a)
-		fmt.Fprintf(&req, "$%d\r\n%s\r\n", len(s), s)
+	for _, args := range commands {
+		fmt.Fprintf(&req, "*%d\r\n", len(args))
+		for _, a := range args {
+			s := fmt.Sprint(a)
+			fmt.Fprintf(&req, "$%d\r\n%s\r\n", len(s), s)
+		}
 	}
 	if _, err := c.Write(req.Bytes()); err != nil {
 		return nil, err
 	}
-	return readReply(bufio.NewReader(c))
+	replies := bufio.NewReader(c)
+	for range commands {
+		if v, err = readReply(replies); err != nil {
+			return nil, err
+		}
+	}
+	return v, nil
 }
 
 func readReply(r *bufio.Reader) (any, error) {
@@ -171,7 +204,7 @@ func (b *bed) backlog() (n int) {
 	b.t.Helper()
 	for p := range testPartitions {
 		last := "-"
-		groups, _ := roundTrip(b.addr, []any{"XINFO", "GROUPS", b.keys.In(p)}) // an error when there is no stream
+		groups, _ := b.try([]any{"XINFO", "GROUPS", b.keys.In(p)}) // an error when there is no stream
 		if list, _ := groups.([]any); len(list) > 0 {
 			g := list[0].([]any)
 			last = "(" + g[slices.Index(g, "last-delivered-id")+1].(string)
@@ -213,7 +246,7 @@ func (b *bed) start(handlers map[string]Handler, change ...func(*Config)) *testW
 	b.t.Helper()
 	log := &logBuffer{}
 	cfg := Config{
-		Redis: "redis://" + b.addr + "/0", Partitions: testPartitions, Concurrency: 2, ClaimAfter: testClaimAfter,
+		Redis: cmp.Or(b.url, "redis://"+b.addr+"/0"), Prefix: b.keys.Prefix, Partitions: testPartitions, Concurrency: 2, ClaimAfter: testClaimAfter,
 		Logger: slog.New(slog.NewTextHandler(log, nil)),
 	}
 	for _, c := range change {

@@ -20,85 +20,89 @@ func echo(_ context.Context, e *Event) error {
 	return nil
 }
 
-func TestRequestIsAnswered(t *testing.T) {
-	onRedis(t, func(b *bed) {
-		b.openNode("n1")
-		b.start(map[string]Handler{
-			"echo": echo,
-			"no": func(_ context.Context, e *Event) error {
-				e.ReplyError(409, "stale")
-				e.Reply([]byte("never"))
-				return nil
-			},
-		})
-		b.add(stream.Event{Kind: stream.KindReq, Channel: "echo:a", Ref: "1", Binary: true, Data: "\xff\n\x00"})
-		b.wantDone()
-		b.add(stream.Event{Kind: stream.KindReq, Channel: "no:a", Ref: "2"})
-		b.add(stream.Event{Kind: stream.KindReq, Channel: "echo:a", Ref: "-"})
-		b.add(stream.Event{Kind: stream.KindReq, Channel: "echo:a", Ref: "3", Node: "gone"})
-		b.wantDone()
-		got := b.answers("n1")
-		wantEqual(b.t, "answers", len(got), 2)
-		wantEqual(b.t, "answer", got[0], stream.Answer{Kind: stream.KindRes, Conn: "conn1", Ref: "1", Binary: true, Data: "\xff\n\x00"})
-		wantEqual(b.t, "answer", got[1], stream.Answer{Kind: stream.KindErr, Conn: "conn1", Ref: "2", Code: 409, Data: "stale"})
-		wantEqual(b.t, "EXISTS", b.do("EXISTS", b.keys.Node("gone")).(int), 0)
-	})
-}
+func TestRequestIsAnswered(t *testing.T) { onRedis(t, requestIsAnswered) }
 
-func TestPublicationCarriesItsOrigin(t *testing.T) {
-	onRedis(t, func(b *bed) {
-		b.start(map[string]Handler{"chat": func(_ context.Context, e *Event) error {
-			e.Publish(e.Channel, e.Data)
-			e.Publish("other", []byte("2"), Skip(e.Conn), ID("own"), Binary(true))
-			e.Publish("other", []byte("\xff"))
+func requestIsAnswered(b *bed) {
+	b.t.Helper()
+	b.openNode("n1")
+	b.start(map[string]Handler{
+		"echo": echo,
+		"no": func(_ context.Context, e *Event) error {
+			e.ReplyError(409, "stale")
+			e.Reply([]byte("never"))
 			return nil
-		}})
-		b.add(stream.Event{Kind: stream.KindPub, Channel: "chat", ID: "k1", At: 1700000000123, Trace: "00-1-2-01", Data: "hi"})
-		b.wantDone()
-		got := append(b.out("chat"), b.out("other")...)
-		want := []stream.Publication{
-			{Kind: stream.KindPub, Channel: "chat", ID: "k1", At: 1700000000123, Trace: "00-1-2-01", Data: "hi"},
-			{Kind: stream.KindPub, Channel: "other", ID: "own", At: 1700000000123, Trace: "00-1-2-01", Skip: "conn1", Binary: true, Data: "2"},
-			{Kind: stream.KindPub, Channel: "other", ID: "k1", At: 1700000000123, Trace: "00-1-2-01", Binary: true, Data: "\xff"},
-		}
-		for i := range want {
-			wantEqual(b.t, "publication", got[i], want[i])
-		}
+		},
 	})
+	b.add(stream.Event{Kind: stream.KindReq, Channel: "echo:a", Ref: "1", Binary: true, Data: "\xff\n\x00"})
+	b.wantDone()
+	b.add(stream.Event{Kind: stream.KindReq, Channel: "no:a", Ref: "2"})
+	b.add(stream.Event{Kind: stream.KindReq, Channel: "echo:a", Ref: "-"})
+	b.add(stream.Event{Kind: stream.KindReq, Channel: "echo:a", Ref: "3", Node: "gone"})
+	b.wantDone()
+	got := b.answers("n1")
+	wantEqual(b.t, "answers", len(got), 2)
+	wantEqual(b.t, "answer", got[0], stream.Answer{Kind: stream.KindRes, Conn: "conn1", Ref: "1", Binary: true, Data: "\xff\n\x00"})
+	wantEqual(b.t, "answer", got[1], stream.Answer{Kind: stream.KindErr, Conn: "conn1", Ref: "2", Code: 409, Data: "stale"})
+	wantEqual(b.t, "EXISTS", b.do("EXISTS", b.keys.Node("gone")).(int), 0)
 }
 
-func TestSendGoesToOneConnection(t *testing.T) {
-	onRedis(t, func(b *bed) {
-		b.openNode("n1")
-		b.openNode("n2")
-		b.start(map[string]Handler{"chat": func(_ context.Context, e *Event) error {
-			e.Send("chat:a", []byte("own"))
-			e.Send("chat:a", []byte("other"), To("n2", "conn2"))
-			return nil
-		}})
-		b.add(stream.Event{Kind: stream.KindPub, Channel: "chat:a"})
-		b.wantDone()
-		wantEqual(b.t, "push", b.answers("n1")[0], stream.Answer{Kind: stream.KindMsg, Conn: "conn1", Channel: "chat:a", Data: "own"})
-		wantEqual(b.t, "push", b.answers("n2")[0], stream.Answer{Kind: stream.KindMsg, Conn: "conn2", Channel: "chat:a", Data: "other"})
-	})
+func TestPublicationCarriesItsOrigin(t *testing.T) { onRedis(t, publicationCarriesItsOrigin) }
+
+func publicationCarriesItsOrigin(b *bed) {
+	b.t.Helper()
+	b.start(map[string]Handler{"chat": func(_ context.Context, e *Event) error {
+		e.Publish(e.Channel, e.Data)
+		e.Publish("other", []byte("2"), Skip(e.Conn), ID("own"), Binary(true))
+		e.Publish("other", []byte("\xff"))
+		return nil
+	}})
+	b.add(stream.Event{Kind: stream.KindPub, Channel: "chat", ID: "k1", At: 1700000000123, Trace: "00-1-2-01", Data: "hi"})
+	b.wantDone()
+	got := append(b.out("chat"), b.out("other")...)
+	want := []stream.Publication{
+		{Kind: stream.KindPub, Channel: "chat", ID: "k1", At: 1700000000123, Trace: "00-1-2-01", Data: "hi"},
+		{Kind: stream.KindPub, Channel: "other", ID: "own", At: 1700000000123, Trace: "00-1-2-01", Skip: "conn1", Binary: true, Data: "2"},
+		{Kind: stream.KindPub, Channel: "other", ID: "k1", At: 1700000000123, Trace: "00-1-2-01", Binary: true, Data: "\xff"},
+	}
+	for i := range want {
+		wantEqual(b.t, "publication", got[i], want[i])
+	}
 }
 
-func TestOrderWithinChannels(t *testing.T) {
-	onRedis(t, func(b *bed) {
-		const entries = 300
-		for i := range entries {
-			b.add(stream.Event{Kind: stream.KindPub, Channel: fmt.Sprint("echo:", i%3), Data: fmt.Sprint(i)})
+func TestSendGoesToOneConnection(t *testing.T) { onRedis(t, sendGoesToOneConnection) }
+
+func sendGoesToOneConnection(b *bed) {
+	b.t.Helper()
+	b.openNode("n1")
+	b.openNode("n2")
+	b.start(map[string]Handler{"chat": func(_ context.Context, e *Event) error {
+		e.Send("chat:a", []byte("own"))
+		e.Send("chat:a", []byte("other"), To("n2", "conn2"))
+		return nil
+	}})
+	b.add(stream.Event{Kind: stream.KindPub, Channel: "chat:a"})
+	b.wantDone()
+	wantEqual(b.t, "push", b.answers("n1")[0], stream.Answer{Kind: stream.KindMsg, Conn: "conn1", Channel: "chat:a", Data: "own"})
+	wantEqual(b.t, "push", b.answers("n2")[0], stream.Answer{Kind: stream.KindMsg, Conn: "conn2", Channel: "chat:a", Data: "other"})
+}
+
+func TestOrderWithinChannels(t *testing.T) { onRedis(t, orderWithinChannels) }
+
+func orderWithinChannels(b *bed) {
+	b.t.Helper()
+	const entries = 300
+	for i := range entries {
+		b.add(stream.Event{Kind: stream.KindPub, Channel: fmt.Sprint("echo:", i%3), Data: fmt.Sprint(i)})
+	}
+	b.start(map[string]Handler{"echo": echo}, func(c *Config) { c.Batch = 7 })
+	b.wantDone()
+	for ch := range 3 {
+		got := b.out(fmt.Sprint("echo:", ch))
+		wantEqual(b.t, "publications", len(got), entries/3)
+		for i, p := range got {
+			wantEqual(b.t, "publication", p.Data, fmt.Sprint(3*i+ch))
 		}
-		b.start(map[string]Handler{"echo": echo}, func(c *Config) { c.Batch = 7 })
-		b.wantDone()
-		for ch := range 3 {
-			got := b.out(fmt.Sprint("echo:", ch))
-			wantEqual(b.t, "publications", len(got), entries/3)
-			for i, p := range got {
-				wantEqual(b.t, "publication", p.Data, fmt.Sprint(3*i+ch))
-			}
-		}
-	})
+	}
 }
 
 func TestNamespaces(t *testing.T) {
@@ -155,64 +159,66 @@ func TestWhatIsNoEntryIsAcknowledged(t *testing.T) {
 	})
 }
 
-func TestRepeatedIDIsHandledOnce(t *testing.T) {
-	onRedis(t, func(b *bed) {
-		b.openNode("n1")
-		var calls atomic.Int64
-		counted := func(ctx context.Context, e *Event) error { calls.Add(1); return echo(ctx, e) }
-		pub := stream.Event{Kind: stream.KindPub, Channel: "echo:a", ID: "k1", Data: "x"}
-		b.add(pub) // these two come in one batch
-		b.add(pub)
-		w := b.start(map[string]Handler{"echo": counted})
-		b.wantDone()
-		b.add(pub)
-		req := stream.Event{Kind: stream.KindReq, Channel: "echo:a", ID: "k2", Ref: "1"}
-		b.add(req)
-		b.wantDone()
-		req.Ref = "2"
-		b.add(req)
-		b.wantDone()
-		wantEqual(b.t, "calls", calls.Load(), 2)
-		wantEqual(b.t, "publications", len(b.out("echo:a")), 1)
-		want := stream.Answer{Kind: stream.KindRes, Conn: "conn1", Ref: "1"}
-		wantEqual(b.t, "answer", b.answers("n1")[0], want)
-		want.Ref = "2"
-		wantEqual(b.t, "the same answer again", b.answers("n1")[1], want)
-		wantEqual(b.t, "duplicates", w.metrics.duplicates.Get(), 3)
+func TestRepeatedIDIsHandledOnce(t *testing.T) { onRedis(t, repeatedIDIsHandledOnce) }
 
-		pub.User = "bob" // another user's k1 is another publication
-		b.add(pub)
-		b.wantDone()
-		wantEqual(b.t, "publications", len(b.out("echo:a")), 2)
-	})
+func repeatedIDIsHandledOnce(b *bed) {
+	b.t.Helper()
+	b.openNode("n1")
+	var calls atomic.Int64
+	counted := func(ctx context.Context, e *Event) error { calls.Add(1); return echo(ctx, e) }
+	pub := stream.Event{Kind: stream.KindPub, Channel: "echo:a", ID: "k1", Data: "x"}
+	b.add(pub) // these two come in one batch
+	b.add(pub)
+	w := b.start(map[string]Handler{"echo": counted})
+	b.wantDone()
+	b.add(pub)
+	req := stream.Event{Kind: stream.KindReq, Channel: "echo:a", ID: "k2", Ref: "1"}
+	b.add(req)
+	b.wantDone()
+	req.Ref = "2"
+	b.add(req)
+	b.wantDone()
+	wantEqual(b.t, "calls", calls.Load(), 2)
+	wantEqual(b.t, "publications", len(b.out("echo:a")), 1)
+	want := stream.Answer{Kind: stream.KindRes, Conn: "conn1", Ref: "1"}
+	wantEqual(b.t, "answer", b.answers("n1")[0], want)
+	want.Ref = "2"
+	wantEqual(b.t, "the same answer again", b.answers("n1")[1], want)
+	wantEqual(b.t, "duplicates", w.metrics.duplicates.Get(), 3)
+
+	pub.User = "bob" // another user's k1 is another publication
+	b.add(pub)
+	b.wantDone()
+	wantEqual(b.t, "publications", len(b.out("echo:a")), 2)
 }
 
-func TestFailedPublicationIsHandledAgain(t *testing.T) {
-	onRedis(t, func(b *bed) {
-		var calls atomic.Int64
-		w := b.start(map[string]Handler{"echo": func(ctx context.Context, e *Event) error {
-			e.Publish(e.Channel, []byte("of a failed attempt"))
-			switch calls.Add(1) {
-			case 1:
-				return fmt.Errorf("database is away")
-			case 2:
-				panic("oops")
-			}
-			e.publications = nil
-			return echo(ctx, e)
-		}})
-		b.add(stream.Event{Kind: stream.KindPub, Channel: "echo:a", ID: "k", Data: "x"})
-		b.wantDone()
-		got := b.out("echo:a")
-		wantEqual(b.t, "publications", len(got), 1)
-		wantEqual(b.t, "publication", got[0].Data, "x")
-		wantEqual(b.t, "calls", calls.Load(), 3)
-		wantEqual(b.t, "retries", w.metrics.retries.Get(), 2)
-		for _, text := range []string{"attempt=1", "attempt=2", `error="database is away"`, `error="panic: oops"`, "contract_test.go"} {
-			wantEqual(b.t, text+" in the log", w.log.count(text), 1)
+func TestFailedPublicationIsHandledAgain(t *testing.T) { onRedis(t, failedPublicationIsHandledAgain) }
+
+func failedPublicationIsHandledAgain(b *bed) {
+	b.t.Helper()
+	var calls atomic.Int64
+	w := b.start(map[string]Handler{"echo": func(ctx context.Context, e *Event) error {
+		e.Publish(e.Channel, []byte("of a failed attempt"))
+		switch calls.Add(1) {
+		case 1:
+			return fmt.Errorf("database is away")
+		case 2:
+			panic("oops")
 		}
-		wantEqual(b.t, "errors and panics", w.metrics.handlerErrors.Get()*10+w.metrics.panics.Get(), 11)
-	})
+		e.publications = nil
+		return echo(ctx, e)
+	}})
+	b.add(stream.Event{Kind: stream.KindPub, Channel: "echo:a", ID: "k", Data: "x"})
+	b.wantDone()
+	got := b.out("echo:a")
+	wantEqual(b.t, "publications", len(got), 1)
+	wantEqual(b.t, "publication", got[0].Data, "x")
+	wantEqual(b.t, "calls", calls.Load(), 3)
+	wantEqual(b.t, "retries", w.metrics.retries.Get(), 2)
+	for _, text := range []string{"attempt=1", "attempt=2", `error="database is away"`, `error="panic: oops"`, "contract_test.go"} {
+		wantEqual(b.t, text+" in the log", w.log.count(text), 1)
+	}
+	wantEqual(b.t, "errors and panics", w.metrics.handlerErrors.Get()*10+w.metrics.panics.Get(), 11)
 }
 
 func TestFailedRequestIsAnswered(t *testing.T) {
@@ -242,22 +248,23 @@ func TestFailedRequestIsAnswered(t *testing.T) {
 	})
 }
 
-func TestClaimsFromDeadConsumer(t *testing.T) {
-	onRedis(t, func(b *bed) {
-		for p := range testPartitions {
-			b.do("XGROUP", "CREATE", b.keys.In(p), "backend", 0, "MKSTREAM")
-		}
-		for i := range 9 {
-			b.add(stream.Event{Kind: stream.KindPub, Channel: "echo:a", Data: fmt.Sprint(i)})
-		}
-		b.do("XREADGROUP", "GROUP", "backend", "dead", "STREAMS", b.keys.In(b.partition("echo:a")), ">")
-		w := b.start(map[string]Handler{"echo": echo}, func(c *Config) { c.Batch = 2 })
-		b.wantDone()
-		for i, p := range b.out("echo:a") {
-			wantEqual(b.t, "publication", p.Data, fmt.Sprint(i))
-		}
-		wantEqual(b.t, "claims", w.metrics.claims.Get(), 9)
-	})
+func TestClaimsFromDeadConsumer(t *testing.T) { onRedis(t, claimsFromDeadConsumer) }
+
+func claimsFromDeadConsumer(b *bed) {
+	b.t.Helper()
+	for p := range testPartitions {
+		b.do("XGROUP", "CREATE", b.keys.In(p), "backend", 0, "MKSTREAM")
+	}
+	for i := range 9 {
+		b.add(stream.Event{Kind: stream.KindPub, Channel: "echo:a", Data: fmt.Sprint(i)})
+	}
+	b.do("XREADGROUP", "GROUP", "backend", "dead", "STREAMS", b.keys.In(b.partition("echo:a")), ">")
+	w := b.start(map[string]Handler{"echo": echo}, func(c *Config) { c.Batch = 2 })
+	b.wantDone()
+	for i, p := range b.out("echo:a") {
+		wantEqual(b.t, "publication", p.Data, fmt.Sprint(i))
+	}
+	wantEqual(b.t, "claims", w.metrics.claims.Get(), 9)
 }
 
 func TestSlowHandlerIsNotRobbed(t *testing.T) {

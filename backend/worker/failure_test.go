@@ -33,46 +33,47 @@ func newSerialBed(t *testing.T, args ...string) (*bed, *redistest.Server) {
 }
 
 // TestEffectsHappenOnce: whatever handlers do and workers die of, each publication comes out once.
-func TestEffectsHappenOnce(t *testing.T) {
-	onRedis(t, func(b *bed) {
-		const entries = 400
-		unreliable := map[string]Handler{"echo": func(ctx context.Context, e *Event) error {
-			e.Publish(e.Channel, e.Data)
-			switch rand.N(12) {
-			case 0:
-				return errors.New("unlucky")
-			case 1:
-				panic("unlucky")
-			}
-			return nil
-		}}
-		quick := func(c *Config) { // no bad luck is that long
-			c.ClaimAfter, c.Batch, c.RetryAfter, c.MaxAttempts = 20*time.Millisecond, 8, time.Millisecond, 1000
+func TestEffectsHappenOnce(t *testing.T) { onRedis(t, effectsHappenOnce) }
+
+func effectsHappenOnce(b *bed) {
+	b.t.Helper()
+	const entries = 400
+	unreliable := map[string]Handler{"echo": func(ctx context.Context, e *Event) error {
+		e.Publish(e.Channel, e.Data)
+		switch rand.N(12) {
+		case 0:
+			return errors.New("unlucky")
+		case 1:
+			panic("unlucky")
 		}
-		workers := []*testWorker{b.start(unreliable, quick), b.start(unreliable, quick)}
-		for i := range entries {
-			e := stream.Event{Kind: stream.KindPub, Channel: fmt.Sprint("echo:", i%5), Data: fmt.Sprint(i)}
-			if i%3 == 0 {
-				e.ID = fmt.Sprint("k", i)
-				b.add(e)
-			}
+		return nil
+	}}
+	quick := func(c *Config) { // no bad luck is that long
+		c.ClaimAfter, c.Batch, c.RetryAfter, c.MaxAttempts = 20*time.Millisecond, 8, time.Millisecond, 1000
+	}
+	workers := []*testWorker{b.start(unreliable, quick), b.start(unreliable, quick)}
+	for i := range entries {
+		e := stream.Event{Kind: stream.KindPub, Channel: fmt.Sprint("echo:", i%5), Data: fmt.Sprint(i)}
+		if i%3 == 0 {
+			e.ID = fmt.Sprint("k", i)
 			b.add(e)
-			if i%100 == 50 {
-				workers[0].stop()
-				workers = append(workers[1:], b.start(unreliable, quick))
-			}
 		}
-		b.wantDone()
-		seen := map[string]int{}
-		for ch := range 5 {
-			for _, p := range b.out(fmt.Sprint("echo:", ch)) {
-				seen[p.Data]++
-			}
+		b.add(e)
+		if i%100 == 50 {
+			workers[0].stop()
+			workers = append(workers[1:], b.start(unreliable, quick))
 		}
-		for i := range entries {
-			wantEqual(b.t, fmt.Sprintf("publications of %d", i), seen[fmt.Sprint(i)], 1)
+	}
+	b.wantDone()
+	seen := map[string]int{}
+	for ch := range 5 {
+		for _, p := range b.out(fmt.Sprint("echo:", ch)) {
+			seen[p.Data]++
 		}
-	})
+	}
+	for i := range entries {
+		wantEqual(b.t, fmt.Sprintf("publications of %d", i), seen[fmt.Sprint(i)], 1)
+	}
 }
 
 // TestCommitWhoseAnswerIsLost: the connection breaks when Redis has the commit and the worker has no answer yet.

@@ -22,26 +22,27 @@ func quick(c *Config) { c.lease = 500 * time.Millisecond }
 
 func (r *testWorker) leases() int { return int(r.metrics.leases.Load()) }
 
-func TestWorkersShareThePartitions(t *testing.T) {
-	onRedis(t, func(b *bed) {
-		first := b.start(map[string]Handler{"echo": echo}, quick)
-		wantEqual(t, "leases of one worker", first.leases(), testPartitions)
-		second := b.start(map[string]Handler{"echo": echo}, quick)
-		eventually(t, "they share", func() bool { return first.leases() == 2 && second.leases() == 2 })
-		wantEqual(t, "leases lost", first.metrics.leaseLosses.Get(), 0)
-		for i := range 40 {
-			b.add(stream.Event{Kind: stream.KindPub, Channel: fmt.Sprint("echo:", i)})
+func TestWorkersShareThePartitions(t *testing.T) { onRedis(t, workersShareThePartitions) }
+
+func workersShareThePartitions(b *bed) {
+	b.t.Helper()
+	first := b.start(map[string]Handler{"echo": echo}, quick)
+	wantEqual(b.t, "leases of one worker", first.leases(), testPartitions)
+	second := b.start(map[string]Handler{"echo": echo}, quick)
+	eventually(b.t, "they share", func() bool { return first.leases() == 2 && second.leases() == 2 })
+	wantEqual(b.t, "leases lost", first.metrics.leaseLosses.Get(), 0)
+	for i := range 40 {
+		b.add(stream.Event{Kind: stream.KindPub, Channel: fmt.Sprint("echo:", i)})
+	}
+	b.wantDone()
+	for _, w := range []*testWorker{first, second} {
+		if w.metrics.entries[stream.KindPub].Get() == 0 {
+			b.t.Error("a worker has had nothing to do")
 		}
-		b.wantDone()
-		for _, w := range []*testWorker{first, second} {
-			if w.metrics.entries[stream.KindPub].Get() == 0 {
-				t.Error("a worker has had nothing to do")
-			}
-		}
-		second.stop()
-		eventually(t, "one has all again", func() bool { return first.leases() == testPartitions })
-		eventually(t, "the other has left the group", func() bool { return b.consumers() <= testPartitions })
-	})
+	}
+	second.stop()
+	eventually(b.t, "one has all again", func() bool { return first.leases() == testPartitions })
+	eventually(b.t, "the other has left the group", func() bool { return b.consumers() <= testPartitions })
 }
 
 // TestHandOverFinishesWhatIsInHand: a partition is given up behind the handler that runs, not before.
@@ -103,11 +104,11 @@ func (l *ledger) check(b *bed) {
 
 // chaosLink is the way of one worker to Redis, which can freeze, as for a process that is stopped, and break.
 type chaosLink struct {
-	upstream string
 	listener net.Listener
 
-	mu    sync.Mutex // held while nothing gets through
-	conns map[net.Conn]bool
+	mu       sync.Mutex // held while nothing gets through
+	upstream string
+	conns    map[net.Conn]bool
 }
 
 func newChaosLink(t *testing.T, upstream string) *chaosLink {
@@ -124,12 +125,13 @@ func newChaosLink(t *testing.T, upstream string) *chaosLink {
 			if err != nil {
 				return
 			}
-			server, err := net.Dial("tcp", upstream)
+			c.mu.Lock()
+			server, err := net.Dial("tcp", c.upstream)
 			if err != nil {
+				c.mu.Unlock()
 				client.Close()
 				continue
 			}
-			c.mu.Lock()
 			c.conns[client], c.conns[server] = true, true
 			c.mu.Unlock()
 			go c.pump(client, server)
@@ -172,6 +174,14 @@ func (c *chaosLink) cut() {
 		conn.Close()
 	}
 	clear(c.conns)
+}
+
+// lead breaks all connections; new ones are to another server.
+func (c *chaosLink) lead(upstream string) {
+	c.mu.Lock()
+	c.upstream = upstream
+	c.mu.Unlock()
+	c.cut()
 }
 
 // kill breaks them for good: for Redis the worker is dead.

@@ -80,7 +80,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	before := runtime.NumGoroutine()
 	t.Run("run", func(t *testing.T) {
 		b, s := newSerialBed(t)
-		w := b.start(map[string]Handler{"echo": echo})
+		w := b.start(map[string]Handler{"echo": echo}, func(c *Config) { c.StopTimeout = 100 * time.Millisecond })
 		b.add(stream.Event{Kind: stream.KindPub, Channel: "echo:a"})
 		b.wantDone()
 		s.Kill()

@@ -49,6 +49,7 @@ func (c *Client) consumers(t *testing.T, partition int) (names []string) {
 }
 
 func TestClaimTakesWhatFormerOwnersLeft(t *testing.T) {
+	t.Parallel()
 	c := newTestClient(t, redistest.Start(t).URL())
 	a, b, heir := newTestGroup(t, c, "a"), newTestGroup(t, c, "b"), newTestGroup(t, c, "heir")
 	for i := range 6 {
@@ -84,6 +85,7 @@ func TestClaimTakesWhatFormerOwnersLeft(t *testing.T) {
 }
 
 func TestClaimGoesOnOverPages(t *testing.T) {
+	t.Parallel()
 	c := newTestClient(t, redistest.Start(t).URL())
 	g := newTestGroup(t, c, "a")
 	l := mustAcquire(t, g, time.Minute)[0]
@@ -103,6 +105,7 @@ func TestClaimGoesOnOverPages(t *testing.T) {
 }
 
 func TestClaimPassesOverDeletedEntries(t *testing.T) {
+	t.Parallel()
 	c := newTestClient(t, redistest.Start(t).URL())
 	dead, g := newTestGroup(t, c, "dead"), newTestGroup(t, c, "a")
 	gone := addIn(t, c, 0, "x")
@@ -116,6 +119,7 @@ func TestClaimPassesOverDeletedEntries(t *testing.T) {
 }
 
 func TestTouchCountsAttempts(t *testing.T) {
+	t.Parallel()
 	c := newTestClient(t, redistest.Start(t).URL())
 	g := newTestGroup(t, c, "a")
 	kept, committed := addIn(t, c, 0, "x"), addIn(t, c, 0, "y")
@@ -154,6 +158,7 @@ func TestReleaseKeepsWhatIsPending(t *testing.T) {
 }
 
 func TestDeadLettersAreCopies(t *testing.T) {
+	t.Parallel()
 	c := newTestClient(t, redistest.Start(t).URL())
 	g := newTestGroup(t, c, "a")
 	fields := []any{"z", "1", "kind", "nonsense", "z", "\xff\x00"}
@@ -184,6 +189,7 @@ func TestDeadLettersAreCopies(t *testing.T) {
 }
 
 func TestBacklog(t *testing.T) {
+	t.Parallel()
 	c := newTestClient(t, redistest.Start(t).URL())
 	g := newTestGroup(t, c, "a")
 	for i := range 5 {

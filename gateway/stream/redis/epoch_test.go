@@ -74,6 +74,7 @@ func (o *onlooker) wants(changed bool, after string) {
 }
 
 func TestEpochs(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	a, b := newOnlooker(t, server.URL()), newOnlooker(t, server.URL())
 	out := a.c.keys.Out(1)
@@ -127,6 +128,7 @@ func TestEpochs(t *testing.T) {
 
 // An old dump is restored: whoever had seen more says so, and those who had not hear of it.
 func TestEpochOfAnOldDump(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	server := redistest.Start(t, "--dir", dir, "--dbfilename", "dump.rdb")
 	a, b := newOnlooker(t, server.URL()), newOnlooker(t, server.URL())
@@ -154,6 +156,7 @@ func TestEpochOfAnOldDump(t *testing.T) {
 }
 
 func TestRanges(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	o := newOnlooker(t, server.URL())
 	key := o.c.keys.Out(1)

@@ -205,6 +205,7 @@ func TestClusterFailover(t *testing.T) {
 
 // A password that has changed is no reason to think that an entry is stored.
 func TestAppendWithAnOldPassword(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	s.CLI("CONFIG", "SET", "requirepass", "old")
 	c := connect(t, redis.Config{URL: "redis://:old@" + s.Addr()})

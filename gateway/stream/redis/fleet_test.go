@@ -12,6 +12,7 @@ import (
 
 // Gateways see those of the others that have beaten of late; whoever leaves, is silent or writes nonsense does not count.
 func TestFleet(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, url string) {
 		c, ctx := newTestClient(t, redis.Config{URL: url, Prefix: "p"}), t.Context()
 		key := stream.Keys{Prefix: "p"}.Gateways()

@@ -20,8 +20,10 @@ const testPartitions = 4
 
 // onEverySlot runs one suite with all partitions on one server, and as if each were on its own.
 func onEverySlot(t *testing.T, test func(t *testing.T, c *Client, g *Group)) {
+	t.Parallel()
 	for _, multi := range []bool{false, true} {
 		t.Run(fmt.Sprintf("multiSlot=%v", multi), func(t *testing.T) {
+			t.Parallel()
 			c := newTestClient(t, redistest.Start(t).URL())
 			g := newTestGroup(t, c, "a")
 			g.multiSlot = multi
@@ -32,10 +34,13 @@ func onEverySlot(t *testing.T, test func(t *testing.T, c *Client, g *Group)) {
 
 // onEveryRedis runs one suite on the imitation and on the real thing, which must agree.
 func onEveryRedis(t *testing.T, test func(t *testing.T, c *Client)) {
+	t.Parallel()
 	t.Run("miniredis", func(t *testing.T) {
+		t.Parallel()
 		test(t, newTestClient(t, "redis://"+miniredis.RunT(t).Addr()))
 	})
 	t.Run("redis-server", func(t *testing.T) {
+		t.Parallel()
 		test(t, newTestClient(t, redistest.Start(t).URL()))
 	})
 }
@@ -338,6 +343,7 @@ func TestFlushMeansNoGroup(t *testing.T) {
 
 // TestCommitWithoutMemory: Redis refuses the whole script, or none of it.
 func TestCommitWithoutMemory(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	c := newTestClient(t, s.URL())
 	g := newTestGroup(t, c, "a")

@@ -47,6 +47,7 @@ func TestLeaseHasOneOwner(t *testing.T) {
 }
 
 func TestLeaseEndsByItself(t *testing.T) {
+	t.Parallel()
 	c := newTestClient(t, redistest.Start(t).URL())
 	a, b := newTestGroup(t, c, "a"), newTestGroup(t, c, "b")
 	lease := mustAcquire(t, a, 30*time.Millisecond)[0]
@@ -65,6 +66,7 @@ func TestLeaseEndsByItself(t *testing.T) {
 }
 
 func TestHeartbeatCountsTheLiving(t *testing.T) {
+	t.Parallel()
 	c := newTestClient(t, redistest.Start(t).URL())
 	a, b := newTestGroup(t, c, "a"), newTestGroup(t, c, "b")
 	beat := func(g *Group, ttl time.Duration, want int) {
@@ -125,6 +127,7 @@ func TestLostLeaseWritesNothing(t *testing.T) {
 
 // TestRepeatedByAnotherOwner: effects for other slots went out, and the owner died before its commit.
 func TestRepeatedByAnotherOwner(t *testing.T) {
+	t.Parallel()
 	c := newTestClient(t, redistest.Start(t).URL())
 	g, heir := newTestGroup(t, c, "a"), newTestGroup(t, c, "b")
 	g.multiSlot, heir.multiSlot = true, true

@@ -32,6 +32,7 @@ func newTestClient(t *testing.T, cfg redis.Config) *redis.Client {
 }
 
 func TestAppendReadTails(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, url string) {
 		c, ctx := newTestClient(t, redis.Config{URL: url}), t.Context()
 		if err := c.Connect(ctx, 5*time.Second); err != nil {
@@ -89,6 +90,7 @@ func TestAppendReadTails(t *testing.T) {
 }
 
 func TestReadWakesUp(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, url string) {
 		c := newTestClient(t, redis.Config{URL: url})
 		got := make(chan error, 1)
@@ -114,6 +116,7 @@ func TestReadWakesUp(t *testing.T) {
 }
 
 func TestMaxLenAndKeepNode(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, url string) {
 		c, ctx := newTestClient(t, redis.Config{URL: url}), t.Context()
 		for range 30 {
@@ -142,6 +145,7 @@ func TestMaxLenAndKeepNode(t *testing.T) {
 
 // What a group has not acknowledged is never trimmed; what all have is; and one node at a time does it.
 func TestTrimIn(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, url string) {
 		c, ctx := newTestClient(t, redis.Config{URL: url, Partitions: 2}), t.Context()
 		opt, err := goredis.ParseURL(url)
@@ -191,6 +195,7 @@ func TestTrimIn(t *testing.T) {
 }
 
 func TestMeta(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, url string) {
 		first := newTestClient(t, redis.Config{URL: url, Partitions: 16})
 		if err := first.Connect(t.Context(), 5*time.Second); err != nil {

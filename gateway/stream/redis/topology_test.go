@@ -179,6 +179,7 @@ func wantServers(t *testing.T, c *redis.Client) {
 
 // The imitation has no run ID, and says so by an error.
 func TestServersWithoutRunID(t *testing.T) {
+	t.Parallel()
 	addr := miniredis.RunT(t).Addr()
 	servers, err := newTestClient(t, redis.Config{URL: "redis://" + addr, Partitions: 2}).Servers(t.Context())
 	if err != nil || len(servers) != 1 || servers[0].Addr != addr || servers[0].RunID != "" || !slices.Equal(servers[0].Partitions, []int{0, 1}) {
@@ -271,6 +272,7 @@ func cmpErr(err error) error {
 
 // Config.Replicas: a replica that does not keep up makes Append fail in time, and not for longer.
 func TestReplicas(t *testing.T) {
+	t.Parallel()
 	master := redistest.Start(t)
 	replica := redistest.StartReplica(t, master)
 	c := connect(t, redis.Config{URL: master.URL(), Replicas: 1, ReplicaTimeout: 300 * time.Millisecond, Timeout: 10 * time.Second})
@@ -328,6 +330,7 @@ func TestConnectSaysWhatToDo(t *testing.T) {
 		"no sentinel":          {"redis+sentinel://127.0.0.1:1/m", "sentinels", true},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			wait := 20 * time.Second
 			if c.slow {
 				wait = 0
