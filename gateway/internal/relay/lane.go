@@ -11,7 +11,10 @@ import (
 )
 
 const (
-	readCount   = 256
+	readFew     = 32 // entries of each stream in one read: at first, and while they are large
+	readMany    = 256
+	readSmall   = 1 << 20 // bytes of one read, below which the next may bring twice as many entries
+	readLarge   = 8 << 20 // bytes, beyond which the next brings half as many
 	readBlock   = time.Second
 	readAhead   = 32 << 20 // bytes that a loop may have to send before nothing more is read
 	surveyEvery = time.Second
@@ -31,6 +34,7 @@ type lane struct {
 	inUse    []int           // partition of cursors[i], -1 for the node's
 	byKey    map[string]int  // index in cursors
 	surveyed time.Time
+	count    int       // entries of each stream that the next read brings at most
 	read     time.Time // when the last read came back
 	behind   bool      // it did not bring all there was
 
@@ -47,7 +51,7 @@ type lane struct {
 type want struct{ loop, partition int }
 
 func newLane(r *Relay, what string, node bool) *lane {
-	l := &lane{r: r, what: "read " + what, node: node, poke: make(chan struct{}, 1), byKey: map[string]int{}}
+	l := &lane{r: r, what: "read " + what, node: node, poke: make(chan struct{}, 1), byKey: map[string]int{}, count: readFew}
 	starting := "starting"
 	if node {
 		l.follow(-1, r.nodeKey, stream.ID{})
@@ -190,7 +194,7 @@ func (l *lane) readOnce(ctx context.Context) error {
 	if !l.node { // nothing wakes it but what it reads
 		block /= 4
 	}
-	streams, err := r.streams.Read(ctx, l.cursors, readCount, block)
+	streams, err := r.streams.Read(ctx, l.cursors, l.count, block)
 	if err != nil {
 		return err
 	}
@@ -198,6 +202,7 @@ func (l *lane) readOnce(ctx context.Context) error {
 	if err := l.checkTrimmed(ctx, streams); err != nil {
 		return err
 	}
+	l.adapt(streams)
 	out := make([]delivery, len(r.loops))
 	for _, s := range streams {
 		i, ok := l.byKey[s.Key]
@@ -224,4 +229,22 @@ func (l *lane) readOnce(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// adapt bounds what the next read may bring, which is all in memory at once: entries may be of some bytes or of many KiB.
+func (l *lane) adapt(streams []stream.Entries) {
+	size := 0
+	for _, s := range streams {
+		for _, e := range s.Entries {
+			for _, field := range e.Fields {
+				size += len(field)
+			}
+		}
+	}
+	switch {
+	case size > readLarge:
+		l.count = max(l.count/2, 1)
+	case l.behind && size < readSmall:
+		l.count = min(2*l.count, readMany)
+	}
 }

@@ -9,8 +9,11 @@ import (
 	"github.com/millracehq/millrace/gateway/stream"
 )
 
-// fillCount is how many entries one round trip brings of a partition that comes into use.
-const fillCount = 256
+// One round trip brings so many entries of each of so many partitions that come into use: it is all in memory at once.
+const (
+	fillCount = 128
+	fillParts = 8
+)
 
 // survey finds out whether the streams in use are still the same, and tells the loops of those that are not.
 func (l *lane) survey(ctx context.Context) error {
@@ -54,7 +57,7 @@ func (l *lane) checkTrimmed(ctx context.Context, streams []stream.Entries) error
 	l.read, l.behind = now, false
 	var ranges []stream.Range
 	for _, s := range streams {
-		full := len(s.Entries) == readCount
+		full := len(s.Entries) >= l.count
 		l.behind = l.behind || full
 		i := l.byKey[s.Key]
 		if at := l.cursors[i].ID; l.inUse[i] >= 0 && at != (stream.ID{}) && (full && wasBehind || late > l.r.cfg.History/2) {
@@ -187,13 +190,13 @@ func (l *lane) fill(ctx context.Context, partitions []int) (map[int]*hub.Opening
 	return openings, nil
 }
 
-// fillMore is one round trip for all that are not done, and reports whether there are any left.
+// fillMore is one round trip for some that are not done, and reports whether there may be any left.
 func (l *lane) fillMore(ctx context.Context, fillings []filling, failure *error) (more bool) {
 	var ranges []stream.Range
 	var of []*filling
 	for i := range fillings {
 		f := &fillings[i]
-		if f.done {
+		if f.done || len(of) == fillParts {
 			continue
 		}
 		r := stream.Range{Key: l.r.parts[f.partition].key, To: f.at, Newest: true, Count: fillCount}
