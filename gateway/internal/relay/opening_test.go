@@ -32,7 +32,7 @@ func TestOpenings(t *testing.T) {
 		{3, 0, func(n int) bool { return n == 3 }, true},
 		{fillCount, 0, func(n int) bool { return n == fillCount }, true},
 		{3*fillCount + 7, 0, func(n int) bool { return n == 3*fillCount+7 }, true},
-		{10 * fillCount, 4 * 8000, func(n int) bool { return n >= fillCount && n < 5*fillCount }, false},
+		{10 * fillCount, 4 * 8000, func(n int) bool { return n >= fillCount && n <= 8*fillCount }, false},
 	} {
 		f := newFakeStreams()
 		f.publish(2, c.stored)
