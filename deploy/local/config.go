@@ -37,7 +37,7 @@ type timing struct {
 
 var defaultTiming = timing{
 	ready:     30 * time.Second,
-	stop:      10 * time.Second,
+	stop:      25 * time.Second, // a gateway drains for 20
 	firstWait: 100 * time.Millisecond,
 	lastWait:  5 * time.Second,
 	young:     10 * time.Second,
