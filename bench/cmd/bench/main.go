@@ -149,7 +149,7 @@ func measure(ctx context.Context, o options, stderr io.Writer) (*results.Run, er
 	for round := 1; round <= o.size.Rounds; round++ {
 		for _, c := range chosen {
 			fmt.Fprintf(stderr, "bench: %5s of %v · round %d · %s\n", time.Since(began).Round(time.Second), total.Round(time.Second), round, c.Name)
-			s := session{contestant: c, paths: paths, size: o.size, progress: stderr}
+			s := session{contestant: c, paths: paths, size: o.size, settle: settle, progress: stderr}
 			row, err := s.run(ctx, dir)
 			if ctx.Err() != nil {
 				return nil, fmt.Errorf("broken off; what was measured is in %s", o.out)

@@ -19,6 +19,8 @@ type session struct {
 	contestant contest.Contestant
 	paths      contest.Paths
 	size       results.Size
+	settle     time.Duration // before memory is measured
+	fixedOnly  bool          // the highest rates are not searched
 	progress   io.Writer
 
 	stack *contest.Stack
@@ -80,7 +82,7 @@ func (s *session) connections(ctx context.Context, row *results.Row) error {
 }
 
 func (s *session) memory(ctx context.Context) (int64, error) {
-	if err := pause(ctx, settle); err != nil {
+	if err := pause(ctx, s.settle); err != nil {
 		return 0, err
 	}
 	return s.stack.Memory(ctx)
@@ -103,6 +105,9 @@ func (s *session) traffic(ctx context.Context, row *results.Row) error {
 		}
 		s.say("%d requests/s: %.1f us, p99 %.1f ms, %d lost", s.size.Requests, t.CPU[contest.Server], t.P99, t.Lost())
 		row.Requests = t
+	}
+	if s.fixedOnly {
+		return nil
 	}
 	var err error
 	if row.Highest, err = s.highest(ctx, generator.Plain); err != nil {

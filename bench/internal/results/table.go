@@ -50,18 +50,18 @@ func firstOf(text string) string {
 }
 
 func (r *Run) tables(b *strings.Builder) {
-	r.table(b, "Connections", "connections.svg",
+	r.table(b, "Connections", []string{"connections.svg", "memory.svg"},
 		column{"bytes per connection", r.number(bytesPerConn, "%.0f")},
 		column{"CPU per accepted and subscribed connection, us", r.number(pick(connect).server(), "%.0f")},
 		column{"x limit", r.times(pick(connect).server())},
 		column{"Redis, us", r.number(pick(connect).cpu(contest.Redis), "%.1f")})
 	for i, n := range r.Size.Rates {
-		r.table(b, fmt.Sprintf("%d deliveries a second", n), fmt.Sprintf("cpu-%d.svg", n), r.traffic(rate(i), "delivery")...)
+		r.table(b, fmt.Sprintf("%d deliveries a second", n), []string{fmt.Sprintf("cpu-%d.svg", n)}, r.traffic(rate(i), "delivery")...)
 	}
-	r.table(b, fmt.Sprintf("Highest rate with p99 of at most %.0f ms and nothing lost", r.Size.Target), "highest.svg",
+	r.table(b, fmt.Sprintf("Highest rate with p99 of at most %.0f ms and nothing lost", r.Size.Target), []string{"highest.svg", "bursts.svg", "latency.svg"},
 		column{"deliveries/s, one channel a connection", r.number(highest, "%.0f")}, column{"x limit", r.times(highest)},
 		column{fmt.Sprintf("deliveries/s, %d channels a connection, in bursts", r.Size.PerClient), r.number(bursts, "%.0f")}, column{"x limit", r.times(bursts)})
-	r.table(b, fmt.Sprintf("%d requests a second", r.Size.Requests), "requests.svg", r.traffic(requests, "reply")...)
+	r.table(b, fmt.Sprintf("%d requests a second", r.Size.Requests), []string{"requests.svg"}, r.traffic(requests, "reply")...)
 }
 
 func (r *Run) traffic(p pick, what string) []column {
@@ -74,13 +74,9 @@ func (r *Run) traffic(p pick, what string) []column {
 	}
 }
 
-// table leaves out contestants of whom it would say nothing.
-func (r *Run) table(b *strings.Builder, title, plot string, columns ...column) {
-	fmt.Fprintf(b, "\n## %s\n\n| |", title)
-	for _, c := range columns {
-		fmt.Fprintf(b, " %s |", c.title)
-	}
-	fmt.Fprintf(b, "\n|---|%s\n", strings.Repeat("---|", len(columns)))
+// table leaves out contestants of whom it would say nothing, and itself when it would say nothing at all.
+func (r *Run) table(b *strings.Builder, title string, plots []string, columns ...column) {
+	var lines strings.Builder
 	for _, e := range r.Contestants {
 		line, said := "| "+e.Name+" |", false
 		for _, c := range columns {
@@ -89,10 +85,20 @@ func (r *Run) table(b *strings.Builder, title, plot string, columns ...column) {
 			line += " " + cell + " |"
 		}
 		if said {
-			b.WriteString(line + "\n")
+			lines.WriteString(line + "\n")
 		}
 	}
-	fmt.Fprintf(b, "\n![%s](%s)\n", title, plot)
+	if lines.Len() == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\n## %s\n\n| |", title)
+	for _, c := range columns {
+		fmt.Fprintf(b, " %s |", c.title)
+	}
+	fmt.Fprintf(b, "\n|---|%s\n%s", strings.Repeat("---|", len(columns)), lines.String())
+	for _, plot := range plots {
+		fmt.Fprintf(b, "\n![%s](%s)\n", title, plot)
+	}
 }
 
 func (r *Run) number(m measure, format string) func(string) string {

@@ -61,7 +61,7 @@ func Start() (listen string) {
 		for range signals {
 			runtime.GC()
 			debug.FreeOSMemory()
-			fmt.Println("collected")
+			fmt.Fprintln(os.Stdout, "collected")
 		}
 	}()
 	return listen
