@@ -28,6 +28,9 @@ FAULTARGS ?=
 LINT_VERSION := v2.15.0
 LINT         := .tmp/bin/golangci-lint-$(LINT_VERSION)
 
+# make bench, bench-quick: --only NAMES, --skip NAMES, --rounds N, …; go run ./bench/cmd/bench --help has them all
+BENCHARGS ?=
+
 .PHONY: help
 help: ## Say what can be made
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -88,6 +91,14 @@ proof-slow: build ## Prove it: 1,000 stopped readers, by each policy, disturb no
 .PHONY: faults
 faults: build ## Kill, stall and cut everything for MINUTES by the plan of SEED, and check every publication
 	$(GO) run ./e2e/faults --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) $(FAULTARGS)
+
+.PHONY: bench
+bench: ## Compare with a bare epoll loop and other servers, into bench/results (about an hour)
+	$(GO) run ./bench/cmd/bench $(BENCHARGS)
+
+.PHONY: bench-quick
+bench-quick: ## See that the comparison works: 2,000 connections, figures not to be believed (10 minutes)
+	$(GO) run ./bench/cmd/bench --quick $(BENCHARGS)
 
 .PHONY: clean
 clean: ## Remove what was built

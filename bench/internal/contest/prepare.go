@@ -45,7 +45,7 @@ func (c Contestant) prepare(ctx context.Context, p Paths) error {
 		return build(p.Root, "./gateway/cmd/gateway", "./backend/cmd/backend")
 	case nodeProgram:
 		if _, err := exec.LookPath("node"); err != nil {
-			return errors.New("Node 20 or newer is not installed")
+			return errors.New("there is no node: install Node 20 or newer")
 		}
 		if upToDate(p.socketio()) {
 			return nil

@@ -3,6 +3,7 @@ package dialect
 import (
 	"bytes"
 	"strconv"
+	"strings"
 
 	"github.com/gobwas/ws"
 
@@ -27,11 +28,11 @@ func (NATS) Greet(dst []byte) []byte {
 
 // Subscribe implements Dialect. A subscription's number is its channel; one PONG says that all have been taken.
 func (n NATS) Subscribe(dst []byte, channels []int) (out []byte, answers int) {
-	lines := ""
+	var lines strings.Builder
 	for _, c := range channels {
-		lines += "SUB " + n.channel(c) + " " + strconv.Itoa(c) + "\r\n"
+		lines.WriteString("SUB " + n.channel(c) + " " + strconv.Itoa(c) + "\r\n")
 	}
-	return appendLines(dst, lines+"PING\r\n"), 1
+	return appendLines(dst, lines.String()+"PING\r\n"), 1
 }
 
 // Publish implements Dialect.

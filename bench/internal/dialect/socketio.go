@@ -3,6 +3,7 @@ package dialect
 import (
 	"bytes"
 	"strconv"
+	"strings"
 )
 
 // SocketIO speaks Socket.IO 5 over Engine.IO 4, as rivals/socketio expects it. The first digit of a packet is Engine.IO's (0 open,
@@ -20,14 +21,11 @@ func (SocketIO) Greet(dst []byte) []byte { return appendText(dst, "40") }
 
 // Subscribe implements Dialect: all channels with one event, which is acknowledged as number 0.
 func (s SocketIO) Subscribe(dst []byte, channels []int) (out []byte, answers int) {
-	list := ""
+	names := make([]string, len(channels))
 	for i, c := range channels {
-		if i > 0 {
-			list += ","
-		}
-		list += s.channel(c)
+		names[i] = s.channel(c)
 	}
-	return appendText(dst, `420["sub",[`+list+`]]`), 1
+	return appendText(dst, `420["sub",[`+strings.Join(names, ",")+`]]`), 1
 }
 
 // Publish implements Dialect.
