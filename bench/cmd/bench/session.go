@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"time"
 
@@ -190,11 +191,11 @@ func (s *session) metered(rate float64, load func() (generator.Result, error)) (
 	for name, used := range after {
 		used -= before[name]
 		all += used
-		t.CPU[name] = used.Seconds() * 1e6 / float64(max(t.Received, 1))
+		t.CPU[name] = rounded(used.Seconds() * 1e6 / float64(max(t.Received, 1)))
 	}
 	c := &t.Conditions
-	c.Generator = own.Seconds() / span.Seconds()
-	c.Others, c.Steal = results.ReadMachineTime().Since(machine, all)
+	others, steal := results.ReadMachineTime().Since(machine, all)
+	c.Generator, c.Others, c.Steal = rounded(own.Seconds()/span.Seconds()), rounded(others), rounded(steal)
 	c.Judge(t.LagP99)
 	return t, nil
 }
@@ -218,5 +219,8 @@ func pause(ctx context.Context, d time.Duration) error {
 		return nil
 	}
 }
+
+// rounded has three digits behind the point: run.json is read by people too.
+func rounded(v float64) float64 { return math.Round(v*1000) / 1000 }
 
 func seconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }

@@ -107,7 +107,7 @@ func (l *limit) turn() {
 		if int(ev.Fd) == l.listen {
 			l.accept()
 		} else {
-			l.read(ev.Fd)
+			l.read(ev.Fd, ev.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0)
 		}
 	}
 }
@@ -127,7 +127,8 @@ func (l *limit) accept() {
 	}
 }
 
-func (l *limit) read(fd int32) {
+// read takes what has come. A short read says that there is no more, unless a hang-up waits behind it.
+func (l *limit) read(fd int32, hangup bool) {
 	for {
 		kept := 0
 		if len(l.tails) > 0 {
@@ -149,6 +150,9 @@ func (l *limit) read(fd int32) {
 			return
 		}
 		l.keep(fd, l.in[used:kept+int(n)])
+		if kept+int(n) < len(l.in) && !hangup {
+			return
+		}
 	}
 }
 

@@ -18,13 +18,13 @@ type Load struct {
 
 // Result is what a load came to. Times are milliseconds.
 type Result struct {
-	Sent      int64   `json:"sent"`     // bodies
-	Expected  int64   `json:"expected"` // deliveries, or replies
-	Received  int64   `json:"received"` // of those
-	GaveUp    bool    `json:"gave_up"`  // the server was so far behind that the load was ended early
-	Closed    int64   `json:"closed"`   // connections that the server ended
-	Seconds   float64 `json:"seconds"`  // until the last delivery
-	P50       float64 `json:"p50_ms"`   // from when a body was due to when it was received
+	Sent      int64   `json:"sent"`              // bodies
+	Expected  int64   `json:"expected"`          // deliveries, or replies
+	Received  int64   `json:"received"`          // of those
+	GaveUp    bool    `json:"gave_up,omitempty"` // the server was so far behind that the load was ended early
+	Closed    int64   `json:"closed,omitempty"`  // connections that the server ended
+	Seconds   float64 `json:"seconds"`           // until the last delivery
+	P50       float64 `json:"p50_ms"`            // from when a body was due to when it was received
 	P99       float64 `json:"p99_ms"`
 	Max       float64 `json:"max_ms"`
 	LagP99    float64 `json:"lag_p99_ms"` // from when a body was due to when the generator sent it

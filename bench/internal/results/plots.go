@@ -1,8 +1,8 @@
 package results
 
 import (
-	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -31,22 +31,24 @@ func (r *Run) bars(m measure) (list []bar) {
 	return list
 }
 
-// curves are the steps of the searches in the last round of each contestant.
+// curves are the steps of all searches: the median p99 of each rate that was tried.
 func (r *Run) curves() (list []curve) {
 	for _, e := range r.Contestants {
-		c := curve{name: e.Name}
-		for _, row := range r.Rows {
-			if row.Contestant != e.Name || row.Highest == nil {
+		tried := make(map[float64][]value)
+		for _, row := range r.rows(e.Name) {
+			if row.Highest == nil {
 				continue
 			}
-			c.points = nil
 			for _, s := range row.Highest.Steps {
-				if s.P99 > 0 {
-					c.points = append(c.points, point{s.Rate, s.P99})
-				}
+				tried[s.Rate] = append(tried[s.Rate], value{v: s.P99, there: s.P99 > 0})
 			}
 		}
-		slices.SortFunc(c.points, func(a, b point) int { return cmp.Compare(a.x, b.x) })
+		c := curve{name: e.Name}
+		for _, rate := range slices.Sorted(maps.Keys(tried)) {
+			if s := summarize(tried[rate]); s.rounds > 0 {
+				c.points = append(c.points, point{rate, s.median})
+			}
+		}
 		if len(c.points) > 0 {
 			list = append(list, c)
 		}

@@ -28,6 +28,7 @@ type server struct {
 
 func main() {
 	s := &server{channels: make(map[string]map[*client]struct{})}
+	s.upgrader.ReadBufferSize, s.upgrader.WriteBufferSize = 1024, 1024 // as in the chat example
 	s.upgrader.CheckOrigin = func(*http.Request) bool { return true }
 	s.upgrader.Subprotocols = []string{"millrace.v1"}
 	http.HandleFunc("/ws", s.serve)
