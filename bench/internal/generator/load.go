@@ -99,26 +99,28 @@ func (g *Generator) begin(l Load, answer chan<- Result) {
 func (g *Generator) loadDue() (more bool, wake int64) {
 	w := g.load
 	now := g.loop.Clock()
-	if w.ended == 0 {
-		for range bodiesPerTurn {
-			due := w.start + int64(float64(w.next)*w.interval)
-			if w.next == w.total {
-				w.ended = now
-				break
-			}
-			if due > now {
-				return false, due
-			}
-			g.send(w, due, now)
-			w.next++
-		}
-		if float64(w.result.Expected-w.result.Received) > hopeless*w.Rate*w.fan+w.fan {
-			w.result.GaveUp, w.ended = true, now
-		}
-		if w.ended == 0 {
-			return true, 0
-		}
+	if w.ended == 0 && float64(w.result.Expected-w.result.Received) > hopeless*w.Rate*w.fan+w.fan {
+		w.result.GaveUp, w.ended = true, now
 	}
+	for range bodiesPerTurn {
+		if w.ended == 0 && w.next == w.total {
+			w.ended = now
+		}
+		if w.ended != 0 {
+			return g.wait(w, now)
+		}
+		due := w.start + int64(float64(w.next)*w.interval)
+		if due > now {
+			return false, due
+		}
+		g.send(w, due, now)
+		w.next++
+	}
+	return true, 0
+}
+
+// wait ends a load of which everything has been sent when everything has come, or nothing comes any more.
+func (g *Generator) wait(w *load, now int64) (more bool, wake int64) {
 	silent := max(w.last, w.ended) + int64(quiet)
 	if w.result.Received >= w.result.Expected || now >= silent || now >= w.ended+int64(patience) {
 		g.end()
