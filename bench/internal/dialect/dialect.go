@@ -53,9 +53,9 @@ type Dialect interface {
 	Read(payload []byte) (ev Event, n int)
 }
 
-// mask is the same in each frame: servers take it off all the same, and nothing here needs to be hidden from proxies.
-var mask = [4]byte{0x6d, 0x69, 0x6c, 0x6c}
+// Mask is the same in each frame: servers take it off all the same, and nothing here needs to be hidden from proxies.
+var Mask = [4]byte{0x6d, 0x69, 0x6c, 0x6c}
 
 func appendText(dst []byte, payload string) []byte {
-	return wsio.AppendMasked(dst, ws.OpText, []byte(payload), mask)
+	return wsio.AppendMasked(dst, ws.OpText, []byte(payload), Mask)
 }

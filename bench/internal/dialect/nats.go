@@ -85,5 +85,5 @@ func (NATS) channel(i int) string { return "c." + strconv.Itoa(i) }
 func inbox(client int) string { return "_r." + strconv.Itoa(client) }
 
 func appendLines(dst []byte, lines string) []byte {
-	return wsio.AppendMasked(dst, ws.OpBinary, []byte(lines), mask)
+	return wsio.AppendMasked(dst, ws.OpBinary, []byte(lines), Mask)
 }

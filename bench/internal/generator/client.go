@@ -32,8 +32,6 @@ const (
 // readyWithin is how many seconds a client may take from its connect to its last subscription.
 const readyWithin = 30
 
-var mask = [4]byte{0x6d, 0x69, 0x6c, 0x6c}
-
 // owner is the client that c belongs to.
 func (g *Generator) owner(c loop.Conn) (i int32, ok bool) {
 	i = *g.owners.At(c.FD) - 1
@@ -133,7 +131,7 @@ func (g *Generator) Data(c loop.Conn, b []byte) (used int) {
 func (g *Generator) frame(i int32, op ws.OpCode, payload []byte, now int64) {
 	switch op {
 	case ws.OpPing:
-		g.out = wsio.AppendMasked(g.out[:0], ws.OpPong, payload, mask)
+		g.out = wsio.AppendMasked(g.out[:0], ws.OpPong, payload, dialect.Mask)
 		g.loop.SendCopy(g.clients[i].conn, g.out)
 	case ws.OpClose:
 		code, reason, _ := wsio.ParseClose(payload)
