@@ -38,7 +38,7 @@ func All() []Contestant {
 	return []Contestant{
 		{Name: Limit, About: "a bare epoll loop, one thread, that only sends the same prepared bytes", Dialect: direct, Asks: true, program: limitProgram},
 		{Name: "direct", About: "this gateway, one loop; publications go through a Redis stream to the subscribers", Dialect: direct, program: gatewayProgram, redis: true},
-		{Name: "direct-jwt", About: "the same, each connection with a JWT (HS256)", Dialect: direct, Token: true, Connect: true, program: gatewayProgram, redis: true},
+		{Name: "direct-jwt", About: "this gateway, one loop, each connection with a JWT (HS256); only connections are measured", Dialect: direct, Token: true, Connect: true, program: gatewayProgram, redis: true},
 		{Name: "backend", About: "this gateway, one loop; publications and requests go through Redis streams and the backend", Dialect: echo, Asks: true, program: gatewayProgram, redis: true, backend: true},
 		{Name: "gorilla", About: "gorilla/websocket, two goroutines a connection, prepared messages", Dialect: direct, Asks: true, program: "gorilla"},
 		{Name: "gws", About: "lxzan/gws, its Broadcaster", Dialect: direct, Asks: true, program: "gws"},
