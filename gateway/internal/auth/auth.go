@@ -1,12 +1,14 @@
 // Package auth says who a client is and what it may do: JSON Web Tokens (RFC 7519) signed with HS256, or nothing at all.
 //
-//	token ─▶ Verifier.Verify ─▶ Identity{User, Grants, Expires} ─▶ Identity.May(sub|pub|req|who, channel)
+//	token ─▶ Verifier.Verify ─▶ Identity{user, grants} ─▶ Identity.May(sub|pub|req|who, channel)
 //
 // Verification costs microseconds and allocates; it happens once per connection and for each auth command. May does
-// neither. The package knows neither connections nor HTTP, and no error text holds a token.
+// neither. An Identity is 24 bytes and its text. The package knows neither connections nor HTTP, and no error text holds a
+// token.
 package auth
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -17,15 +19,26 @@ import (
 // Anonymous is the user of every connection where no credential is asked for.
 const Anonymous = "anonymous"
 
-// Identity is a client as its credential describes it.
+// Identity is a client as its credential describes it. There is one for each connection, so it is packed.
 type Identity struct {
-	User    string
-	Grants  Grants
-	Expires time.Time // zero: never
+	text string // the user, and behind it the grants: of each its actions, the length of its pattern in two bytes, the pattern
+	user int    // bytes of the user
 }
 
+// NewIdentity packs a user and grants, of which each pattern has at most 65,535 bytes.
+func NewIdentity(user string, grants Grants) *Identity {
+	text := []byte(user)
+	for _, g := range grants {
+		text = append(binary.BigEndian.AppendUint16(append(text, byte(g.allow)), uint16(len(g.Match))), g.Match...)
+	}
+	return &Identity{text: string(text), user: len(user)}
+}
+
+// User is who it is.
+func (id *Identity) User() string { return id.text[:id.user] }
+
 // Everything allows all: the identity of mode none.
-var Everything = &Identity{User: Anonymous, Grants: Grants{{Match: "*", allow: All}}}
+var Everything = NewIdentity(Anonymous, Grants{{Match: "*", allow: All}})
 
 // ErrToken is wrapped by what Verify says of a credential that is no good.
 var ErrToken = errors.New("credential refused")
@@ -59,22 +72,29 @@ type claims struct {
 // maxUser bounds sub: it travels in every stream entry.
 const maxUser = 256
 
+// maxPattern bounds a match: no channel is longer.
+const maxPattern = 1024
+
 // Verify checks signature, exp and nbf, and reads sub and channels. Its errors wrap [ErrToken] and never show the token.
-func (v *Verifier) Verify(token string) (*Identity, error) {
+func (v *Verifier) Verify(token string) (id *Identity, expires time.Time, err error) {
 	var c claims
-	_, err := v.parser.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return v.secret, nil })
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s", ErrToken, reason(err))
+	if _, err := v.parser.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return v.secret, nil }); err != nil {
+		return nil, expires, fmt.Errorf("%w: %s", ErrToken, reason(err))
 	}
 	if c.Subject == "" || len(c.Subject) > maxUser {
-		return nil, fmt.Errorf("%w: sub must have 1 to %d bytes", ErrToken, maxUser)
+		return nil, expires, fmt.Errorf("%w: sub must have 1 to %d bytes", ErrToken, maxUser)
 	}
 	for _, b := range []byte(c.Subject) {
 		if b <= 0x20 || b > 0x7e {
-			return nil, fmt.Errorf("%w: sub must be printable ASCII without spaces", ErrToken)
+			return nil, expires, fmt.Errorf("%w: sub must be printable ASCII without spaces", ErrToken)
 		}
 	}
-	return &Identity{User: c.Subject, Grants: c.Channels, Expires: c.ExpiresAt.Time}, nil
+	for _, g := range c.Channels {
+		if len(g.Match) > maxPattern {
+			return nil, expires, fmt.Errorf("%w: a match in channels has more than %d bytes", ErrToken, maxPattern)
+		}
+	}
+	return NewIdentity(c.Subject, c.Channels), c.ExpiresAt.Time, nil
 }
 
 // reason keeps to what is known to hold no part of the token.

@@ -52,10 +52,12 @@ func (g *Grant) UnmarshalJSON(b []byte) error {
 
 // May reports whether an action on channel is allowed. It does not allocate.
 func (id *Identity) May(a Action, channel []byte) bool {
-	for i := range id.Grants {
-		if id.Grants[i].allow&a != 0 && match(id.Grants[i].Match, channel) {
+	for g := id.text[id.user:]; g != ""; {
+		end := 3 + int(g[1])<<8 + int(g[2])
+		if Action(g[0])&a != 0 && match(g[3:end], channel) {
 			return true
 		}
+		g = g[end:]
 	}
 	return false
 }

@@ -113,7 +113,7 @@ func (h *Hub) advance(i int32) {
 	case c.lossy:
 		h.skipAhead(i, c)
 	case w.at.Before(c.at):
-		c.wait = waitAhead
+		c.wait, h.ahead = waitAhead, true
 	case c.at.Before(w.floor):
 		c.wait = waitOlder
 		h.askOlder(int(ch.partition))
@@ -138,28 +138,23 @@ type frameAt struct {
 	id    stream.ID
 }
 
-// give pushes as many of the frames as there is room for and moves the chaser on. It reports whether that was all, so
-// that it stands at end.
+// give pushes as many of the frames as the connection takes and moves the chaser on. It reports whether that was all, so
+// that it stands at end. When it was not, something waits for the connection, and Drained comes.
 func (h *Hub) give(c *chaser, frames []frameAt, end stream.ID) (all bool) {
 	c.wait = waitRoom
-	room, idle := h.conns.Room(c.fd)
-	b, n := h.joined[:0], 0
-	for ; n < len(frames); n++ {
-		if size := len(b) + len(frames[n].frame); size > room && (n > 0 || !idle) {
-			break
+	for len(frames) > 0 {
+		room, idle := h.conns.Room(c.fd)
+		b, n := h.joined[:0], 0
+		for ; n < len(frames) && (len(b)+len(frames[n].frame) <= room || n == 0 && idle); n++ {
+			b = append(b, frames[n].frame...)
 		}
-		b = append(b, frames[n].frame...)
-	}
-	h.keepJoined(b)
-	if n > 0 {
-		if !h.conns.PushCopy(c.fd, b) {
+		h.keepJoined(b)
+		if n == 0 || !h.conns.PushCopy(c.fd, b) {
 			return false
 		}
 		h.Replayed += uint64(n)
 		c.at, c.since = frames[n-1].id, h.tick
-	}
-	if n < len(frames) {
-		return false
+		frames = frames[n:]
 	}
 	c.at = end
 	return true
@@ -257,8 +252,9 @@ func (h *Hub) Tick(tick uint32, nowMS int64) {
 
 // arrive moves those on that wait for a partition to get where they are.
 func (h *Hub) arrive() {
+	h.ahead = false
 	for i, c := range h.chasers {
-		if c.wait == waitAhead && !h.windows[h.subs.all[i].ch.partition].at.Before(c.at) {
+		if c.wait == waitAhead {
 			h.advance(i)
 		}
 	}

@@ -46,6 +46,7 @@ type Hub struct {
 	uses     []int32           // by partition: its subscriptions
 	chasers  map[int32]*chaser // by subscription
 	spare    *chaser           // the last one that caught up, for the next
+	ahead    bool              // a chaser waits for its partition to get where it is
 	bytes    int               // of all windows
 	tick     uint32            // seconds
 

@@ -90,7 +90,7 @@ func (h *Hub) begin() {
 			m.touch = int32(len(s.links) - 1)
 		}
 	}
-	if len(h.chasers) > 0 {
+	if h.ahead {
 		h.arrive()
 	}
 }

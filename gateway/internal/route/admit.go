@@ -29,21 +29,21 @@ func (r *Router) Admit(c loop.Conn, req *wsio.Request) (string, error) {
 	if named == "" && len(req.Protocols) > 0 {
 		return "", &wsio.Refusal{Status: http.StatusBadRequest, Reason: "unknown subprotocol: offer " + protocol.Subprotocol}
 	}
-	id, err := r.identify(req, bearer)
+	id, expires, err := r.identify(req, bearer)
 	if err != nil {
 		r.counts.Refused++
 		return "", &wsio.Refusal{Status: http.StatusUnauthorized, Reason: err.Error(), Header: http.Header{"Www-Authenticate": {"Bearer"}}}
 	}
 	*r.members.At(c.FD) = member{id: id}
-	r.expire(c, id)
+	r.expire(c, expires)
 	return named, nil
 }
 
 var errNoToken = errors.New("no credential: send Authorization: Bearer TOKEN, ?token=TOKEN, or the subprotocol bearer.TOKEN")
 
-func (r *Router) identify(req *wsio.Request, bearer string) (*auth.Identity, error) {
+func (r *Router) identify(req *wsio.Request, bearer string) (id *auth.Identity, expires time.Time, err error) {
 	if r.cfg.Verifier == nil {
-		return auth.Everything, nil
+		return auth.Everything, expires, nil
 	}
 	token := bearer
 	if scheme, t, ok := strings.Cut(req.Authorization, " "); ok && strings.EqualFold(scheme, "Bearer") {
@@ -54,16 +54,16 @@ func (r *Router) identify(req *wsio.Request, bearer string) (*auth.Identity, err
 		}
 	}
 	if token == "" {
-		return nil, errNoToken
+		return nil, expires, errNoToken
 	}
 	return r.cfg.Verifier.Verify(token)
 }
 
-// expire has c closed when its credential runs out; the second in which it does is the last.
-func (r *Router) expire(c loop.Conn, id *auth.Identity) {
+// expire has c closed when its credential runs out; the second in which it does is the last. The zero time is never.
+func (r *Router) expire(c loop.Conn, at time.Time) {
 	seconds := 0
-	if !id.Expires.IsZero() {
-		seconds = max(1, int((time.Until(id.Expires)+time.Second-1)/time.Second))
+	if !at.IsZero() {
+		seconds = max(1, int((time.Until(at)+time.Second-1)/time.Second))
 	}
 	r.conns.Expire(c, seconds)
 }
@@ -88,18 +88,18 @@ func (r *Router) renew(c loop.Conn, cmd *protocol.Command) {
 		r.ok(c, cmd, nil)
 		return
 	}
-	id, err := r.cfg.Verifier.Verify(string(cmd.Token))
+	id, expires, err := r.cfg.Verifier.Verify(string(cmd.Token))
 	if err != nil {
 		r.err(c, cmd.Ref, protocol.CodeUnauthorized, err.Error())
 		return
 	}
 	m := r.members.At(c.FD)
-	if id.User != m.id.User {
+	if id.User() != m.id.User() {
 		r.err(c, cmd.Ref, protocol.CodeForbidden, "the credential is another user's: open a new connection for it")
 		return
 	}
 	m.id = id
-	r.expire(c, id)
+	r.expire(c, expires)
 	r.ok(c, cmd, nil)
 	for _, name := range r.hub.Names(c.FD) {
 		if ns, known := r.namespace([]byte(name)); !known || !ns.Anyone && !id.May(auth.Sub, []byte(name)) {

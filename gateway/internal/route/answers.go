@@ -42,7 +42,7 @@ func (r *Router) Deliver(b *hub.Batch, control []stream.Publication) {
 			r.kick(p.User, p.Data)
 		} else {
 			r.hub.Subscribers(p.Channel, func(fd int32) {
-				if r.members.At(fd).id.User == p.User {
+				if r.members.At(fd).id.User() == p.User {
 					r.revoke(r.loop.Conn(fd), p.Channel, textOr(p.Data, "ended by the backend"))
 				}
 			})
@@ -53,7 +53,7 @@ func (r *Router) Deliver(b *hub.Batch, control []stream.Publication) {
 
 func (r *Router) kick(user, text string) {
 	r.conns.Each(func(c loop.Conn) {
-		if r.members.At(c.FD).id.User == user {
+		if r.members.At(c.FD).id.User() == user {
 			r.conns.CloseWith(c, protocol.CloseDisconnected, 0, textOr(text, "disconnected by the backend"))
 		}
 	})

@@ -127,7 +127,7 @@ func (r *Router) publish(c loop.Conn, cmd *protocol.Command, binary bool) {
 	a.Kind, a.Direct, a.Binary, a.Answer = kind, direct, binary, cmd.Answer && kind == stream.KindPub
 	a.Partition = partition
 	a.Loop, a.Conn, a.Ref, a.At = r.cfg.Loop, c, cmd.Ref, time.Now().UnixMilli()
-	a.Channel, a.ID, a.Body, a.User, a.Session = cmd.Channel, cmd.ID, cmd.Body, r.members.At(c.FD).id.User, r.session
+	a.Channel, a.ID, a.Body, a.User, a.Session = cmd.Channel, cmd.ID, cmd.Body, r.members.At(c.FD).id.User(), r.session
 	if a.Answer {
 		r.members.At(c.FD).published++
 	}
