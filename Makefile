@@ -28,6 +28,10 @@ FAULTARGS ?=
 LINT_VERSION := v2.15.0
 LINT         := .tmp/bin/golangci-lint-$(LINT_VERSION)
 
+# make sim
+SEEDS ?= 10000
+FIRST ?= 1
+
 # make bench, bench-quick: --only NAMES, --skip NAMES, --rounds N, …; go run ./bench/cmd/bench --help has them all
 BENCHARGS ?=
 
@@ -91,6 +95,10 @@ proof-slow: build ## Prove it: 1,000 stopped readers, by each policy, disturb no
 .PHONY: faults
 faults: build ## Kill, stall and cut everything for MINUTES by the plan of SEED, and check every publication
 	$(GO) run ./e2e/faults --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) $(FAULTARGS)
+
+.PHONY: sim
+sim: ## Run the merge of boards with everything going wrong, by SEEDS seeds from FIRST on
+	$(GO) test ./backend/sim -run 'TestSeeds$$' -v -timeout 0 -seeds $(SEEDS) -first $(FIRST)
 
 .PHONY: bench
 bench: ## Compare with a bare epoll loop and other servers, into bench/results (about an hour)

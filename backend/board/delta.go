@@ -42,8 +42,14 @@ func (d *Delta) Add(client string, o Outcome) {
 	}
 }
 
-// Fits reports whether the delta can be applied to a copy that is at seq: nothing is missing in between, and it has news.
-func (d *Delta) Fits(seq int64) bool { return d.Reset || d.From <= seq && seq < d.To }
+// Fits reports whether the delta can be applied to a copy that is at seq: nothing is missing in between, and it has news. A whole
+// board may be as old as the copy, which it then repairs, and not older: such an answer was overtaken by others.
+func (d *Delta) Fits(seq int64) bool {
+	if d.Reset {
+		return d.To >= seq
+	}
+	return d.From <= seq && seq < d.To
+}
 
 // Apply applies the delta to a copy that it fits. The rows of the table are not changed but replaced.
 func (d *Delta) Apply(t *Table) *Table {

@@ -85,6 +85,7 @@ const (
 	CodeCycle     = "cycle"            // a card would be its own ancestor, a column its own redirect
 	CodeTooDeep   = "too_deep"         // more than 32 generations
 	CodeDenied    = "denied"           // no right to change this board
+	CodeNoBoard   = "no_board"         // no such board, or not for this user: nothing is remembered of the mutation
 	CodePosition  = "bad_position"     // no position, or over 48 bytes
 	CodeTooLarge  = "too_large"        // too many operations, or too many bytes
 )

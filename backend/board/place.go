@@ -185,13 +185,14 @@ func (a *applier) rekeyIfLong(row *Row) error {
 
 // shift gives rows, in their order, new positions in a lane, after pos.
 func (a *applier) shift(rows []*Row, lane, pos string) error {
-	positions, err := Spread(pos, "", len(rows))
-	if err != nil {
-		return reject(CodePosition, "lane %s: %v", lane, err)
-	}
-	for i, row := range rows {
+	for _, row := range rows {
+		next, err := a.between(lane, pos, "")
+		if err != nil {
+			return err
+		}
+		pos = next
 		reg := row.Regs[GroupPlace]
-		reg.Value = At(lane, positions[i])
+		reg.Value = At(lane, pos)
 		if err := a.write(row.Key, GroupPlace, reg); err != nil {
 			return err
 		}

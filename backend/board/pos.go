@@ -29,9 +29,10 @@ var (
 
 // ValidPos reports whether pos is a position of at most 48 bytes.
 func ValidPos(pos string) bool {
-	if pos == "" || len(pos) > MaxPos {
-		return false
-	}
+	return pos != "" && len(pos) <= MaxPos && wellFormed(pos)
+}
+
+func wellFormed(pos string) bool {
 	n := integerLen(pos[0])
 	if n == 0 || len(pos) < n || strings.HasSuffix(pos[n:], "0") || pos == smallestPos {
 		return false
@@ -60,10 +61,8 @@ func integerLen(head byte) int {
 
 // Between returns a position after a and before b. "" means that there is none on that side.
 func Between(a, b string) (string, error) {
-	for _, pos := range []string{a, b} {
-		if pos != "" && (integerLen(pos[0]) == 0 || len(pos) < integerLen(pos[0])) {
-			return "", errPos
-		}
+	if a != "" && !wellFormed(a) || b != "" && !wellFormed(b) {
+		return "", errPos
 	}
 	if a != "" && b != "" && a >= b {
 		return "", errPosOrder
@@ -99,32 +98,6 @@ func Between(a, b string) (string, error) {
 		return more, nil
 	}
 	return wholeA + midFraction(fractionA, ""), nil
-}
-
-// Spread returns n positions after a and before b, in order, as short as that goes.
-func Spread(a, b string, n int) ([]string, error) {
-	out := make([]string, n)
-	return out, spread(out, a, b)
-}
-
-func spread(out []string, a, b string) (err error) {
-	if len(out) == 0 {
-		return nil
-	}
-	at := len(out) / 2
-	switch {
-	case b == "":
-		at = 0
-	case a == "":
-		at = len(out) - 1
-	}
-	if out[at], err = Between(a, b); err != nil {
-		return err
-	}
-	if err := spread(out[:at], a, out[at]); err != nil {
-		return err
-	}
-	return spread(out[at+1:], out[at], b)
 }
 
 func splitPos(pos string) (whole, fraction string) {

@@ -80,21 +80,6 @@ func TestBetweenProperty(t *testing.T) {
 	}
 }
 
-func TestSpread(t *testing.T) {
-	t.Parallel()
-	for _, c := range [][2]string{{"", ""}, {"a5", ""}, {"", "a5"}, {"a0", "a1"}} {
-		all, err := Spread(c[0], c[1], 5000)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, pos := range all {
-			if !ValidPos(pos) || i > 0 && all[i-1] >= pos || c[0] != "" && pos <= c[0] || c[1] != "" && pos >= c[1] || len(pos) > 6 {
-				t.Fatalf("between %q: position %d is %q", c, i, pos)
-			}
-		}
-	}
-}
-
 func FuzzValidPos(f *testing.F) {
 	f.Add("a0", "a1")
 	f.Add("Zz", "zzzzzzzzzzzzzzzzzzzzzzzzzzz")

@@ -12,6 +12,9 @@ const (
 	Rejected   Status = "rejected"   // without effect
 )
 
+// Gap is no end: mutations before this one have not arrived, so it was not looked at. Send again, from [Result.Next] on.
+const Gap Status = "gap"
+
 var statusRank = map[Status]int{Committed: 0, Merged: 1, Redirected: 2, Superseded: 3, Rejected: 4}
 
 // Result is what a mutation came to.
@@ -21,6 +24,7 @@ type Result struct {
 	Status Status   `json:"status"`
 	Code   string   `json:"code,omitempty"`   // of a rejection
 	Text   string   `json:"text,omitempty"`   // of a rejection, for people
+	Next   int64    `json:"next,omitempty"`   // of a gap: the number that is wanted
 	Hidden []string `json:"hidden,omitempty"` // rows that were changed though they are deleted: they can be restored with the change
 }
 
