@@ -127,8 +127,8 @@ func textUpTo(limit int) func(Value) error {
 			return fmt.Errorf("%s is not a text", v)
 		case len(v.text) > limit:
 			return fmt.Errorf("text of %d bytes, at most %d", len(v.text), limit)
-		case !utf8.ValidString(v.text):
-			return fmt.Errorf("text is not UTF-8")
+		case !utf8.ValidString(v.text) || strings.IndexByte(v.text, 0) >= 0:
+			return fmt.Errorf("text is not UTF-8 without U+0000")
 		}
 		return nil
 	}

@@ -1,7 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
+	"slices"
 	"time"
 
 	"github.com/millracehq/millrace/backend/board"
@@ -13,12 +16,12 @@ const MaxBatch = 500
 // Tx is a transaction on one board, as [Apply] sees it. Until Save nothing is changed.
 type Tx interface {
 	board.Rows
-	// Head locks the board until the end of the transaction.
+	// Prepare comes first and says what will be asked for, so that it can be fetched at once.
+	Prepare(Wanted) error
+	// Head locks the board until the end of the transaction. ErrNotFound if none of the wanted users sees such a board.
 	Head() (board.Head, error)
-	// Role is what a user may do with the board; [None] also when there is no such board.
+	// Role is what a wanted user may do with the board.
 	Role(user string) (Role, error)
-	// Prepare says what will be asked for, so that it can be fetched at once.
-	Prepare(keys []board.Key, clients []string) error
 	// Client is what is known of a client of this board; the zero Client if nothing is.
 	Client(id string) (Client, error)
 	// Result is the result that a mutation had.
@@ -33,6 +36,12 @@ type Tx interface {
 type Client struct {
 	User string
 	Last int64 // number of its last mutation that has a result
+}
+
+// Wanted is what a transaction will ask for; it may ask for other rows, too.
+type Wanted struct {
+	Users, Clients []string
+	Keys           []board.Key
 }
 
 // Changes is what a transaction writes.
@@ -64,7 +73,7 @@ func Apply(tx Tx, rules board.Rules, id string, mutations []*board.Mutation, now
 		return board.Delta{}, err
 	}
 	head, err := tx.Head()
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrNotFound) {
 		return board.Delta{}, err
 	}
 	b.changes.Head = head
@@ -87,20 +96,21 @@ func Apply(tx Tx, rules board.Rules, id string, mutations []*board.Mutation, now
 	return b.delta, nil
 }
 
-// wanted lists the rows that the operations name, and the clients.
-func wanted(mutations []*board.Mutation) (keys []board.Key, clients []string) {
+// wanted lists the users, the clients and the rows that the operations name.
+func wanted(mutations []*board.Mutation) Wanted {
+	var w Wanted
 	add := func(kind string, ids ...string) {
 		for _, id := range ids {
 			if id != "" {
-				keys = append(keys, board.Key{Kind: kind, ID: id})
+				w.Keys = append(w.Keys, board.Key{Kind: kind, ID: id})
 			}
 		}
 	}
 	for _, m := range mutations {
-		clients = append(clients, m.Client)
+		w.Users, w.Clients = append(w.Users, m.User), append(w.Clients, m.Client)
 		for i := range m.Ops {
 			o := &m.Ops[i]
-			keys = append(keys, o.Key())
+			w.Keys = append(w.Keys, o.Key())
 			add(o.Kind, o.After, o.Before)
 			add(board.KindColumn, o.Into)
 			switch {
@@ -113,7 +123,13 @@ func wanted(mutations []*board.Mutation) (keys []board.Key, clients []string) {
 			}
 		}
 	}
-	return keys, clients
+	w.Users, w.Clients = unique(w.Users), unique(w.Clients)
+	return w
+}
+
+func unique(s []string) []string {
+	slices.Sort(s)
+	return slices.Compact(s)
 }
 
 type batch struct {
@@ -212,10 +228,16 @@ func (b *batch) repeat(m *board.Mutation) error {
 }
 
 // Collect purges what was deleted before a time. The purge has a sequence number; who has seen less needs a snapshot then.
-func Collect(tx Tx, id string, before time.Time, now time.Time) (board.Delta, error) {
+func Collect(tx Tx, user, id string, before time.Time, now time.Time) (board.Delta, error) {
+	if err := tx.Prepare(Wanted{Users: []string{user}}); err != nil {
+		return board.Delta{}, err
+	}
 	head, err := tx.Head()
 	if err != nil {
 		return board.Delta{}, err
+	}
+	if role, err := tx.Role(user); err != nil || !role.Edits() {
+		return board.Delta{}, cmp.Or(err, ErrDenied)
 	}
 	rows, err := tx.All()
 	if err != nil {

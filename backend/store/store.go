@@ -110,8 +110,8 @@ type Store interface {
 	Board(ctx context.Context, user, id string) (Board, error)
 
 	// Commit applies mutations of any users to a board, in this order, in one transaction. What comes back is durable. Each
-	// has a result in the delta, repeated ones the one that they had. An error means that none has taken effect.
-	// ErrNotFound.
+	// has a result in the delta, repeated ones the one that they had, [board.CodeNoBoard] for strangers. An error means that
+	// none has taken effect, or that this is not known: the same call does no harm.
 	Commit(ctx context.Context, id string, mutations []*board.Mutation) (board.Delta, error)
 	// Pull is what a client lacks of a board: changed rows, or all of them when it has nothing or too old a copy;
 	// conflicts; results. ErrNotFound.

@@ -199,10 +199,7 @@ func (s *Store) Collect(_ context.Context, user, id string, before time.Time) (b
 	if err != nil {
 		return board.Delta{}, err
 	}
-	if !s.role(user, t.info.Workspace).Edits() {
-		return board.Delta{}, store.ErrDenied
-	}
-	return store.Collect(&tx{s, t}, id, before, s.now())
+	return store.Collect(&tx{s, t}, user, id, before, s.now())
 }
 
 // Pull implements [store.Store].
@@ -259,7 +256,7 @@ func (t *tx) Head() (board.Head, error) { return t.head, nil }
 
 func (t *tx) Role(user string) (store.Role, error) { return t.s.role(user, t.info.Workspace), nil }
 
-func (t *tx) Prepare([]board.Key, []string) error { return nil }
+func (t *tx) Prepare(store.Wanted) error { return nil }
 
 func (t *tx) Client(id string) (store.Client, error) { return t.clients[id], nil }
 
