@@ -87,6 +87,9 @@ func Apply(tx Tx, rules board.Rules, id string, mutations []*board.Mutation, now
 	for _, row := range b.rows.Changed() {
 		b.changes.Rows = append(b.changes.Rows, row)
 	}
+	if b.changes.Head.Seq == head.Seq {
+		b.changes.Head = head // what is rejected leaves the clock alone, too
+	}
 	if len(b.changes.Log) > 0 {
 		if err := tx.Save(&b.changes); err != nil {
 			return board.Delta{}, err

@@ -116,7 +116,7 @@ type Store interface {
 	// Pull is what a client lacks of a board: changed rows, or all of them when it has nothing or too old a copy;
 	// conflicts; results. ErrNotFound.
 	Pull(ctx context.Context, user, id string, since Since) (board.Delta, error)
-	// Log lists entries after a sequence number, oldest first, at most limit. ErrNotFound.
+	// Log lists the entries with a sequence number after one, oldest first, at most limit. ErrNotFound.
 	Log(ctx context.Context, user, id string, after int64, limit int) ([]Logged, error)
 	// Collect purges rows of a board that were deleted before a time, as a user who may edit it. ErrNotFound, ErrDenied.
 	Collect(ctx context.Context, user, id string, before time.Time) (board.Delta, error)

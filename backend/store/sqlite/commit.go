@@ -86,7 +86,7 @@ func (s *Store) Log(ctx context.Context, user, id string, after int64, limit int
 			return err
 		}
 		rows, err := t.QueryContext(ctx, `SELECT user_id, client, n, at, body, result FROM mutations
-			WHERE board = ? AND coalesce(seq, 0) > ? ORDER BY coalesce(seq, 0), client, n LIMIT ?`, id, after, limit)
+			WHERE board = ? AND seq > ? ORDER BY seq LIMIT ?`, id, after, limit)
 		if err != nil {
 			return err
 		}
