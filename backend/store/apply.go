@@ -3,7 +3,6 @@ package store
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"slices"
 	"time"
 
@@ -72,8 +71,8 @@ func Apply(tx Tx, rules board.Rules, id string, mutations []*board.Mutation, now
 	if err := tx.Prepare(wanted(mutations)); err != nil {
 		return board.Delta{}, err
 	}
-	head, err := tx.Head()
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	head, err := b.head(mutations)
+	if err != nil {
 		return board.Delta{}, err
 	}
 	b.changes.Head = head
@@ -143,6 +142,20 @@ type batch struct {
 	roles   map[string]Role
 	changes Changes
 	delta   board.Delta
+}
+
+// head is the board's, or nothing if only strangers ask: they are not even told how far it is.
+func (b *batch) head(mutations []*board.Mutation) (board.Head, error) {
+	for _, m := range mutations {
+		role, err := b.role(m.User)
+		if err != nil {
+			return board.Head{}, err
+		}
+		if role != None {
+			return b.tx.Head()
+		}
+	}
+	return board.Head{}, nil
 }
 
 func (b *batch) one(m *board.Mutation) error {

@@ -188,6 +188,9 @@ func text(v any, err error) string {
 		return err.Error()
 	}
 	b, err := json.Marshal(v)
+	if string(b) == "[]" {
+		b = []byte("null") // an empty list
+	}
 	return fmt.Sprint(string(b), err)
 }
 
