@@ -50,7 +50,7 @@ type Config struct {
 	WindowBytes      int           `yaml:"window_bytes"`       // of publications kept in memory for those who resume; default 64 MiB
 	Backlog          int64         `yaml:"backlog"`            // entries that may wait for backends before publications are refused; default 1,000,000
 
-	Namespaces map[string]Namespace `yaml:"namespaces"` // default: echo to the backend, direct
+	Namespaces map[string]Namespace `yaml:"namespaces"` // default: echo, board and workspace to the backend, direct
 
 	Logger *slog.Logger `yaml:"-"` // default: none
 }
@@ -66,7 +66,9 @@ type Namespace struct {
 
 // DefaultNamespaces are those of a gateway without a configuration file.
 func DefaultNamespaces() map[string]Namespace {
-	return map[string]Namespace{"echo": {Publish: "backend"}, "direct": {Publish: "direct"}}
+	return map[string]Namespace{
+		"echo": {Publish: "backend"}, "board": {Publish: "backend"}, "workspace": {Publish: "backend"}, "direct": {Publish: "direct"},
+	}
 }
 
 // maxAcceptRate bounds Config.AcceptRate, and what is believed of others.

@@ -45,7 +45,7 @@ type Refused struct {
 // which anything has been lost.
 func New(s State, rules board.Rules) *Replica {
 	s.Next = max(s.Next, 1)
-	r := &Replica{state: s, rules: rules, base: board.NewTable(), results: make(map[int64]board.Result)}
+	r := &Replica{state: s, rules: rules, base: board.NewTable(), hash: board.FormatHash(0), results: make(map[int64]board.Result)}
 	for _, m := range s.Pending {
 		r.clock = max(r.clock, m.TS)
 	}
@@ -167,6 +167,8 @@ func (r *Replica) Receive(d *board.Delta) Need {
 		}
 	case d.To > r.seq:
 		need = Pull
+	case d.To == r.seq && d.Hash != "" && d.Hash != r.hash:
+		need = Reload
 	}
 	r.settle()
 	return need
@@ -214,7 +216,7 @@ func (r *Replica) Revoked(client string) {
 		r.state.Drawer = append(r.state.Drawer, Refused{m, result})
 	}
 	r.state.Client, r.state.Next, r.state.Pending = client, 1, nil
-	r.base, r.seq, r.hash = board.NewTable(), 0, ""
+	r.base, r.seq, r.hash = board.NewTable(), 0, board.FormatHash(0)
 	clear(r.results)
 	r.view = nil
 }
