@@ -10,7 +10,10 @@ import (
 // pull and, with Reset, a whole board.
 type Delta struct {
 	Board     string         `json:"board"`
-	Reset     bool           `json:"reset,omitempty"` // Rows are the whole board: forget what you have
+	Reset     bool           `json:"reset,omitempty"` // Rows are the whole board, or its beginning: forget what you have
+	More      bool           `json:"more,omitempty"`  // of a pull: there is more behind To, pull again; no hash
+	Pull      bool           `json:"pull,omitempty"`  // the answer to a pull
+	GC        int64          `json:"gc,omitempty"`    // the last purge, as far as it is known here
 	From      int64          `json:"from"`            // it fits a copy that is at From or later
 	To        int64          `json:"to"`
 	HLC       int64          `json:"hlc"`

@@ -263,7 +263,11 @@ func (b *Board) receive(ctx context.Context, d *board.Delta) {
 func (b *Board) exchange(ctx context.Context, conn *client.Conn) error {
 	for {
 		b.mu.Lock()
-		need, seq, state, fatal := b.need, b.copy.Seq(), b.copy.State(), b.fatal
+		need, fatal := b.need, b.fatal
+		if need == replica.Reload {
+			b.copy.Forget()
+		}
+		seq, gc, state := b.copy.Seq(), b.copy.GC(), b.copy.State()
 		out := b.copy.Outgoing(sendAtOnce)
 		b.need = replica.Nothing
 		b.mu.Unlock()
@@ -275,14 +279,11 @@ func (b *Board) exchange(ctx context.Context, conn *client.Conn) error {
 		case need == replica.Lost:
 			return ErrLost
 		case need != replica.Nothing:
-			if need == replica.Reload {
-				seq = 0
-			}
 			n := state.Next
 			if len(state.Pending) > 0 {
 				n = state.Pending[0].N - 1
 			}
-			body = map[string]any{"do": "pull", "since": seq, "client": state.Client, "n": n}
+			body = map[string]any{"do": "pull", "since": seq, "gc": gc, "client": state.Client, "n": n}
 		case len(out) > 0:
 			body = map[string]any{"do": "mutate", "mutations": out}
 		default:

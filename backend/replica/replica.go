@@ -19,6 +19,8 @@ type Replica struct {
 	rules   board.Rules
 	base    *board.Table
 	seq     int64 // of base; 0: nothing yet
+	gc      int64 // the last purge that base knows of
+	partial bool  // base is the beginning of a pull: nothing fits it but what comes next
 	hash    string
 	results map[int64]board.Result // of pending mutations
 	view    *board.Buffer          // nil: to be made anew
@@ -61,6 +63,9 @@ func (r *Replica) State() State {
 
 // Seq is up to where the base is.
 func (r *Replica) Seq() int64 { return r.seq }
+
+// GC is the last purge that the base knows of, for a pull.
+func (r *Replica) GC() int64 { return r.gc }
 
 // Base are the rows as the server has said.
 func (r *Replica) Base() *board.Table { return r.base }
@@ -140,9 +145,9 @@ type Need int
 // Needs.
 const (
 	Nothing Need = iota
-	Pull         // something is missing: pull since [Replica.Seq]
+	Pull         // something is missing: pull since [Replica.Seq], [Replica.GC]
 	Lost         // the user has no right to the board any more: see [Replica.Revoked]
-	Reload       // the copy differs from the server's: pull since 0. This must not happen: count it
+	Reload       // the copy differs from the server's: [Replica.Forget], and pull. This must not happen: count it
 )
 
 // Receive takes what the server says: a publication, the answer to a pull or to mutations.
@@ -158,20 +163,38 @@ func (r *Replica) Receive(d *board.Delta) Need {
 	}
 	need := Nothing
 	switch {
-	case d.Fits(r.seq):
+	case d.Reset && d.More && d.To == 0:
+		r.Forget()
+		need = Pull
+	case r.fits(d):
 		r.base = d.Apply(r.base)
-		r.seq, r.hash, r.view = d.To, d.Hash, nil
+		r.seq, r.gc, r.hash, r.partial, r.view = d.To, max(r.gc, d.GC), d.Hash, d.More, nil
 		r.clock = max(r.clock, d.HLC)
-		if board.FormatHash(r.base.Hash()) != d.Hash {
+		switch {
+		case d.More:
+			need = Pull
+		case board.FormatHash(r.base.Hash()) != d.Hash:
 			need = Reload
 		}
-	case d.To > r.seq:
+	case d.To > r.seq || r.partial:
 		need = Pull
 	case d.To == r.seq && d.Hash != "" && d.Hash != r.hash:
 		need = Reload
 	}
 	r.settle()
 	return need
+}
+
+func (r *Replica) fits(d *board.Delta) bool {
+	if r.partial || d.Reset && d.More {
+		return d.Pull && d.From == r.seq && d.Fits(r.seq)
+	}
+	return d.Fits(r.seq)
+}
+
+// Forget drops the base, to pull it anew. What is pending stays.
+func (r *Replica) Forget() {
+	r.base, r.seq, r.gc, r.partial, r.hash, r.view = board.NewTable(), 0, 0, false, board.FormatHash(0), nil
 }
 
 func (r *Replica) result(result board.Result) {
@@ -216,7 +239,6 @@ func (r *Replica) Revoked(client string) {
 		r.state.Drawer = append(r.state.Drawer, Refused{m, result})
 	}
 	r.state.Client, r.state.Next, r.state.Pending = client, 1, nil
-	r.base, r.seq, r.hash = board.NewTable(), 0, board.FormatHash(0)
 	clear(r.results)
-	r.view = nil
+	r.Forget()
 }

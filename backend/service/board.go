@@ -19,6 +19,7 @@ type request struct {
 	Do        string            `json:"do"`
 	Mutations []json.RawMessage `json:"mutations"` // mutate
 	Since     int64             `json:"since"`     // pull: what the client has
+	GC        int64             `json:"gc"`        // pull: the last purge that it knows of
 	Client    string            `json:"client"`    // pull: whose results are wanted
 	N         int64             `json:"n"`         // pull: after this one
 	After     int64             `json:"after"`     // log
@@ -55,7 +56,11 @@ func (s *Service) Board(ctx context.Context, e *worker.Event) error {
 	case "mutate":
 		return s.mutate(ctx, e, id, r.Mutations)
 	case "pull":
-		d, err := s.store.Pull(ctx, e.User, id, store.Since{Seq: r.Since, Client: r.Client, N: r.N})
+		since := store.Since{Seq: r.Since, GC: r.GC, Client: r.Client, N: r.N}
+		d, err := s.store.Pull(ctx, e.User, id, since)
+		if err == nil {
+			err = store.Page(&d, since, maxPage)
+		}
 		return answer(e, d, err)
 	case "head":
 		b, err := s.store.Board(ctx, e.User, id)

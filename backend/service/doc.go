@@ -31,6 +31,9 @@ const (
 // maxPublished is the largest delta that is published as it is, in bytes. Instead of a larger one its subscribers are told to pull.
 const maxPublished = 64 << 10
 
+// maxPage is about the size of the answer to a pull, in bytes: well under what a gateway keeps for a connection.
+const maxPage = 256 << 10
+
 // Service answers for boards.
 type Service struct {
 	store   store.Store

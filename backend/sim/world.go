@@ -180,7 +180,7 @@ func (w *world) send(c *client) {
 
 func (w *world) askPull(c *client, seq int64) {
 	s := c.copy.State()
-	since := store.Since{Seq: seq, Client: s.Client}
+	since := store.Since{Seq: seq, GC: c.copy.GC(), Client: s.Client}
 	if len(s.Pending) > 0 {
 		since.N = s.Pending[0].N - 1
 	} else {
@@ -227,6 +227,9 @@ func (w *world) deliverTo(c *client) {
 func (w *world) servePull(c *client, since store.Since) {
 	w.counts.Pulls++
 	d, err := w.store.Pull(context.Background(), c.user, boardID, since)
+	if err == nil && w.chance(30) {
+		w.must(store.Page(&d, since, 100+w.r.IntN(4000)))
+	}
 	if err != nil {
 		d = board.Delta{Results: []board.ClientResult{{Client: since.Client, Result: board.Result{Status: board.Rejected, Code: board.CodeNoBoard}}}}
 	}
@@ -300,7 +303,7 @@ func (w *world) deliverFrom(c *client) {
 		c.copy.Revoked(w.name(c))
 	case replica.Nothing:
 	}
-	if need != replica.Lost && c.copy.Seq() < was {
+	if need != replica.Lost && c.copy.Seq() < was && !(d.Reset && d.More) {
 		w.history.fail("%s went back from %d to %d", name, was, c.copy.Seq())
 	}
 	c.saved = c.copy.State()

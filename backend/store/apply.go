@@ -277,6 +277,6 @@ func Collect(tx Tx, user, id string, before time.Time, now time.Time) (board.Del
 			return board.Delta{}, err
 		}
 	}
-	d.To, d.HLC, d.Hash = head.Seq, head.HLC, board.FormatHash(head.Hash)
+	d.To, d.GC, d.HLC, d.Hash = head.Seq, head.GC, head.HLC, board.FormatHash(head.Hash)
 	return d, nil
 }

@@ -78,6 +78,7 @@ type Board struct {
 // Since is what a client has of a board.
 type Since struct {
 	Seq    int64  // 0: nothing
+	GC     int64  // the last purge that it knows of
 	Client string // whose results are wanted, may be ""
 	N      int64  // results after this one
 }
