@@ -82,7 +82,7 @@ func editAndKill(t *testing.T, database string, db *pgtest.Server) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer outbox.Close()
+		t.Cleanup(func() { outbox.Close() })
 		e := &editor{board: i % *boardsInTest}
 		e.copy, err = boardclient.Open(t.Context(), boardclient.Config{
 			URL: url, User: "anonymous", Board: fmt.Sprintf("b%d", e.board), Outbox: outbox, Heartbeat: time.Second, Timeout: 3 * time.Second,

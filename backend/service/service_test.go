@@ -99,8 +99,9 @@ func (b *bed) want(user, channel string, body any, texts ...string) {
 	}
 }
 
-func (b *bed) out(channel string) string {
-	return b.redis.CLI("XRANGE", b.keys.Out(stream.Partition(channel, partitions)), "-", "+")
+// published is everything on the board.
+func (b *bed) published() string {
+	return b.redis.CLI("XRANGE", b.keys.Out(stream.Partition("board:b", partitions)), "-", "+")
 }
 
 type do map[string]any
@@ -128,14 +129,14 @@ func TestRequests(t *testing.T) {
 	b.want("ann", "workspace:ä", do{"do": "members"}, `"code":400`)
 
 	b.want("bob", "board:b", column("bob-1", 1, "todo"), `"status":"committed"`, `"to":1`)
-	if out := b.out("board:b"); !strings.Contains(out, `"to":1`) || !strings.Contains(out, "title of todo") {
+	if out := b.published(); !strings.Contains(out, `"to":1`) || !strings.Contains(out, "title of todo") {
 		t.Errorf("published: %s", out)
 	}
 	b.want("eve", "board:b", column("eve-1", 1, "no"), `"code":"denied"`)
 	b.want("mallory", "board:b", column("m-1", 1, "no"), `"code":"no_board"`, `"to":0`)
-	published := strings.Count(b.out("board:b"), "board:b")
+	before := strings.Count(b.published(), "board:b")
 	b.want("bob", "board:b", column("bob-1", 1, "todo"), `"status":"committed"`, `"seq":1`)
-	if out := b.out("board:b"); strings.Count(out, "board:b") != published+1 || strings.Count(out, "title of todo") != 1 || !strings.Contains(out, `"from":1,"to":1`) {
+	if out := b.published(); strings.Count(out, "board:b") != before+1 || strings.Count(out, "title of todo") != 1 || !strings.Contains(out, `"from":1,"to":1`) {
 		t.Errorf("after a repeated mutation others are not told to look: %s", out)
 	}
 	b.want("bob", "board:b", do{"do": "mutate", "mutations": []any{"nonsense", do{"client": "bob-1", "n": 2, "ops": 7}}}, `"code":"malformed"`, `"n":2`)
@@ -147,7 +148,7 @@ func TestRequests(t *testing.T) {
 	b.want("bob", "board:b", do{"do": "rename", "title": "New", "version": 1}, `"version":2`)
 	b.want("mallory", "board:b", do{"do": "pull"}, `"code":404`)
 	b.want("ann", "workspace:w", do{"do": "set_member", "user": "eve", "role": "", "version": 1}, `"version":2`)
-	if out := b.out("board:b"); !strings.Contains(out, "revoke") || !strings.Contains(out, "eve") {
+	if out := b.published(); !strings.Contains(out, "revoke") || !strings.Contains(out, "eve") {
 		t.Errorf("eve keeps her subscriptions: %s", out)
 	}
 	b.want("eve", "board:b", do{"do": "pull"}, `"code":404`)

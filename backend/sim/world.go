@@ -303,7 +303,8 @@ func (w *world) deliverFrom(c *client) {
 		c.copy.Revoked(w.name(c))
 	case replica.Nothing:
 	}
-	if need != replica.Lost && c.copy.Seq() < was && !(d.Reset && d.More) {
+	forgotten := need == replica.Lost || d.Reset && d.More
+	if c.copy.Seq() < was && !forgotten {
 		w.history.fail("%s went back from %d to %d", name, was, c.copy.Seq())
 	}
 	c.saved = c.copy.State()

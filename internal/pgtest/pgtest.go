@@ -50,7 +50,7 @@ func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	s := &Server{t: t, bin: binDir(t), args: args, who: credential(t)}
 	var err error
-	if s.dir, err = os.MkdirTemp("", "pgtest"); err != nil { // t.TempDir is closed to other users
+	if s.dir, err = os.MkdirTemp("", "pgtest"); err != nil { //nolint:usetesting // the directories of t.TempDir are closed to other users
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

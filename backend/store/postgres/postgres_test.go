@@ -27,15 +27,15 @@ type bed struct {
 	mu     sync.Mutex
 }
 
-func newBed(t *testing.T) *bed {
+func newBed(t testing.TB, args ...string) *bed {
 	t.Helper()
-	b := &bed{server: pgtest.Start(t)}
+	b := &bed{server: pgtest.Start(t, args...)}
 	b.server.SQL("postgres", `CREATE ROLE boards_owner LOGIN CREATEROLE; CREATE ROLE app LOGIN; CREATE ROLE millrace_app NOLOGIN; GRANT millrace_app TO app`)
 	return b
 }
 
 // database is a new database with the schema.
-func (b *bed) database(t *testing.T) string {
+func (b *bed) database(t testing.TB) string {
 	t.Helper()
 	name := fmt.Sprintf("boards%d", b.n.Add(1))
 	b.mu.Lock()
@@ -48,7 +48,7 @@ func (b *bed) database(t *testing.T) string {
 	return name
 }
 
-func open(t *testing.T, url string, now func() time.Time) *postgres.Store {
+func open(t testing.TB, url string, now func() time.Time) *postgres.Store {
 	t.Helper()
 	s, err := postgres.Open(t.Context(), url, board.Rules{}, now)
 	if err != nil {
@@ -275,4 +275,10 @@ func must[T any](v T, err error) T {
 		panic(err)
 	}
 	return v
+}
+
+// BenchmarkCommit has a server that syncs its log to disk.
+func BenchmarkCommit(b *testing.B) {
+	bed := newBed(b, "-c", "fsync=on")
+	storetest.Bench(b, func(b *testing.B) store.Store { return open(b, bed.server.URL("app", bed.database(b)), nil) })
 }

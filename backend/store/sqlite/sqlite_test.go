@@ -62,3 +62,14 @@ func TestNewerFile(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+func BenchmarkCommit(b *testing.B) {
+	storetest.Bench(b, func(b *testing.B) store.Store {
+		s, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "boards.db"), board.Rules{}, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { s.Close() })
+		return s
+	})
+}

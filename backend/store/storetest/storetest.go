@@ -174,7 +174,9 @@ func testCommit(t *testing.T, open Open) {
 	if len(d2.Conflicts) != 1 || d2.Conflicts[0].Lost.Value != board.Text("c") {
 		t.Errorf("conflicts %+v", d2.Conflicts)
 	}
-	table = d2.Apply(table)
+	if board.FormatHash(d2.Apply(table).Hash()) != d2.Hash {
+		t.Error("the second delta does not lead to its hash")
+	}
 	pulled, err := s.Pull(ctx, "eve", bd, store.Since{})
 	must(t, err)
 	if !pulled.Reset || pulled.To != 3 || pulled.Hash != d2.Hash || len(pulled.Conflicts) != 1 || board.FormatHash(pulled.Apply(board.NewTable()).Hash()) != d2.Hash {
