@@ -9,6 +9,7 @@
 package boardclient
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -35,10 +36,15 @@ type Config struct {
 }
 
 const (
-	sendAtOnce   = 100 // mutations
+	sendAtOnce   = 100      // mutations
+	maxBytes     = 60 << 10 // of the mutations of one request; a gateway takes frames of 64 KiB
+	maxHead      = 512      // of them, what a mutation has besides its operations
 	firstRetry   = 100 * time.Millisecond
 	longestRetry = 5 * time.Second
 )
+
+// ErrTooLarge says that a mutation does not fit into a frame: take it apart.
+var ErrTooLarge = errors.New("the mutation is too large for one frame")
 
 // ErrLost says that the user has no access to the board. What was not sent is in the drawer.
 var ErrLost = errors.New("no access to this board")
@@ -85,6 +91,9 @@ func Open(ctx context.Context, cfg Config) (*Board, error) {
 func (b *Board) Do(ctx context.Context, ops ...board.Op) (board.Outcome, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if size, err := json.Marshal(ops); err != nil || len(size) > maxBytes-maxHead {
+		return board.Outcome{}, cmp.Or(err, ErrTooLarge)
+	}
 	out := b.copy.Do(time.Now().UnixMilli(), 0, ops...)
 	if out.Result.Status == board.Rejected {
 		return out, nil
@@ -268,11 +277,11 @@ func (b *Board) exchange(ctx context.Context, conn *client.Conn) error {
 			b.copy.Forget()
 		}
 		seq, gc, state := b.copy.Seq(), b.copy.GC(), b.copy.State()
-		out := b.copy.Outgoing(sendAtOnce)
+		out, err := fitting(b.copy.Outgoing(sendAtOnce))
 		b.need = replica.Nothing
 		b.mu.Unlock()
-		if fatal != nil {
-			return fatal
+		if err = cmp.Or(fatal, err); err != nil {
+			return err
 		}
 		var body any
 		switch {
@@ -294,6 +303,22 @@ func (b *Board) exchange(ctx context.Context, conn *client.Conn) error {
 			return err
 		}
 	}
+}
+
+// fitting writes as many mutations as go into a frame.
+func fitting(mutations []*board.Mutation) (out []json.RawMessage, err error) {
+	size := 0
+	for _, m := range mutations {
+		data, err := json.Marshal(m)
+		if err != nil {
+			return nil, err
+		}
+		if size += len(data) + 1; size > maxBytes && len(out) > 0 {
+			break
+		}
+		out = append(out, data)
+	}
+	return out, nil
 }
 
 // compare asks how far the server is.
