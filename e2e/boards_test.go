@@ -270,6 +270,72 @@ func ask(t *testing.T, conn *client.Conn, channel string, body, into any) {
 	}
 }
 
+// TestLargeBoard: 40 columns and 5,000 cards, made by one client and fetched by another, in pages.
+func TestLargeBoard(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes some seconds")
+	}
+	t.Parallel()
+	redis := redistest.Start(t)
+	listen, admin, health := freeAddr(t), freeAddr(t), freeAddr(t)
+	start(t, "http://"+health+"/readyz", "backend", "--redis", redis.URL(), "--listen", health, "--database", "sqlite:"+filepath.Join(t.TempDir(), "boards.db"))
+	start(t, "http://"+admin+"/readyz", "gateway", "--redis", redis.URL(), "--listen", listen, "--admin", admin)
+	url := "ws://" + listen + "/ws"
+	makeBoards(t, url)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	open := func() *boardclient.Board {
+		b, err := boardclient.Open(ctx, boardclient.Config{URL: url, User: "anonymous", Board: "b0"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		running.Go(func() {
+			if err := b.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+		return b
+	}
+	const columns, cards = 40, 5000
+	maker := open()
+	if err := maker.Wait(ctx, func(c *replica.Replica) bool { return c.Seq() > 0 }); err != nil {
+		t.Fatal(err)
+	}
+	var ops []board.Op
+	for i := range columns {
+		id := fmt.Sprintf("column-%d", i)
+		ops = append(ops, board.Op{Op: board.OpPut, Kind: board.KindColumn, ID: id, Values: map[string]board.Value{"title": board.Text(id)}})
+	}
+	for i := range cards {
+		values := map[string]board.Value{"title": board.Text(fmt.Sprintf("What is to be done, number %d", i)), "prio": board.Integer(int64(i % 5))}
+		ops = append(ops, board.Op{Op: board.OpPut, Kind: board.KindCard, ID: fmt.Sprintf("card-%d", i), Lane: fmt.Sprintf("column-%d", i%columns), Values: values})
+	}
+	began := time.Now()
+	for len(ops) > 0 {
+		n := min(len(ops), 100)
+		if out, err := maker.Do(ctx, ops[:n]...); err != nil || out.Result.Status != board.Committed {
+			t.Fatalf("%+v, %v", out.Result, err)
+		}
+		ops = ops[n:]
+	}
+	if err := maker.Wait(ctx, func(c *replica.Replica) bool { return c.Pending() == 0 }); err != nil {
+		t.Fatal(err)
+	}
+	made := time.Since(began)
+	began = time.Now()
+	want := 3 + columns + cards
+	reader := open()
+	if err := reader.Wait(ctx, func(c *replica.Replica) bool { return c.Base().Len() == want }); err != nil {
+		reader.Look(func(c *replica.Replica) { t.Fatalf("%d rows of %d: %v", c.Base().Len(), want, err) })
+	}
+	t.Logf("made in %v, fetched in %v", made, time.Since(began))
+	if maker.Diverged()+reader.Diverged() != 0 {
+		t.Error("a copy differed from the server")
+	}
+}
+
 func runToEnd(t *testing.T, name string, args ...string) {
 	t.Helper()
 	if out, err := exec.CommandContext(t.Context(), filepath.Join(bin, name), args...).CombinedOutput(); err != nil {
