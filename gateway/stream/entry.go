@@ -142,6 +142,14 @@ func (p *Publication) Values() []any {
 	return append(v, "data", p.Data)
 }
 
+// Partition is where it belongs, of n partitions: a kick has no channel, and goes to the partition of its user.
+func (p *Publication) Partition(n int) int {
+	if p.Kind == KindKick {
+		return Partition(p.User, n)
+	}
+	return Partition(p.Channel, n)
+}
+
 // DecodePublication reads an `out` entry. A pub or revoke without ch and a revoke or kick without user are errors.
 func DecodePublication(fields []string) (Publication, error) {
 	p := Publication{Kind: KindPub}

@@ -17,6 +17,8 @@ const MaxHead = 8 << 10
 type Request struct {
 	URI           string
 	Authorization string
+	ForwardedFor  []string // values of X-Forwarded-For, in order
+	Forwarded     []string // values of Forwarded (RFC 7239), in order
 	Protocols     []string // offered subprotocols, in order
 }
 
@@ -105,8 +107,13 @@ func (u *Upgrader) prepare() {
 			return nil
 		},
 		OnHeader: func(key, value []byte) error {
-			if string(key) == "Authorization" {
+			switch string(key) {
+			case "Authorization":
 				u.req.Authorization = string(value)
+			case "X-Forwarded-For":
+				u.req.ForwardedFor = append(u.req.ForwardedFor, string(value))
+			case "Forwarded":
+				u.req.Forwarded = append(u.req.Forwarded, string(value))
 			}
 			return nil
 		},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 )
 
 // flags binds the flags to s; what s already holds, from the file, is their default.
@@ -23,9 +24,22 @@ func (s *settings) flags(out io.Writer) *flag.FlagSet {
 	text(&c.Node, "node", "`NAME` of this gateway; a part that makes it unique is added (default: the host's name)")
 	text(&c.Auth, "auth", "`MODE`: none (everybody may do everything) or jwt (default none)")
 	text(&c.JWTSecret, "jwt-secret", "`SECRET` for HS256, at least 32 bytes; better set by its environment variable")
-	fs.BoolVar(&c.Insecure, "insecure", c.Insecure, "allow --auth none on an address that is not loopback")
+	text(&c.JWTKey, "jwt-key", "`FILE` of public keys in PEM, for RS256, ES256 and EdDSA")
+	text(&c.JWKS, "jwks", "`FILE` or URL of a key set (JWKS), for the same")
+	text(&c.JWTIssuer, "jwt-issuer", "what iss of a token must be (default: anything)")
+	text(&c.JWTAudience, "jwt-audience", "what aud of a token must be, or hold (default: anything)")
+	duration(fs, &c.JWTLeeway, "jwt-leeway", "how far nbf of a token may be ahead (default 2s)")
+	text(&c.Authorize, "authorize", "`WHO` decides about connections: token, or backend, which is asked besides (default token)")
+	fs.BoolVar(&c.Insecure, "insecure", c.Insecure, "allow --auth none on an address that is not loopback, and http:// for --jwks")
 	number(&c.Loops, "loops", "event loops (default half the cores, at least 1)")
-	number(&c.MaxConnections, "max-connections", "(default: the descriptor limit less 200)")
+	number(&c.MaxConnections, "max-connections", "of this gateway (default: the descriptor limit less 200)")
+	number(&c.MaxPerAddress, "max-connections-per-address", "of one IPv4 address, or one /64 of IPv6 (default: no limit)")
+	number(&c.MaxPerUser, "max-connections-per-user", "of one user at this gateway (default: no limit)")
+	number(&c.MaxAcceptRate, "max-accept-rate", "handshakes a second (default: no limit)")
+	number(&c.MaxFrameRate, "max-frame-rate", "frames a second of one connection (default: no limit)")
+	number(&c.MaxByteRate, "max-byte-rate", "bytes of frames a second of one connection (default: no limit)")
+	fs.Var((*list)(&c.TrustedProxies), "trusted-proxies", "`RANGES`, with commas: who may say what a client's address is (default: nobody)")
+	text(&c.ForwardedHeader, "forwarded-header", "in which they say it: x-forwarded-for or forwarded (default x-forwarded-for)")
 	number(&c.MaxFrame, "max-frame", "bytes of one frame (default 65536)")
 	number(&c.MaxSubscriptions, "max-subscriptions", "of one connection (default 1000)")
 	number(&c.MaxRequests, "max-requests", "unanswered requests of one connection (default 1000)")
@@ -48,6 +62,19 @@ func (s *settings) flags(out io.Writer) *flag.FlagSet {
 	return fs
 }
 
+// list is a flag of several values with commas between them.
+type list []string
+
+func (l *list) String() string { return strings.Join(*l, ",") }
+
+func (l *list) Set(text string) error {
+	*l = nil
+	if text != "" {
+		*l = strings.Split(text, ",")
+	}
+	return nil
+}
+
 func usage(fs *flag.FlagSet, w io.Writer) {
 	_, _ = fmt.Fprint(w, `gateway: WebSocket connections in front, Redis streams behind.
 
@@ -56,7 +83,8 @@ func usage(fs *flag.FlagSet, w io.Writer) {
 Without a configuration file there are two namespaces: channels echo:… go to the
 backend, channels direct:… straight to their subscribers. Each setting is a flag,
 a variable (--max-frame is MILLRACE_MAX_FRAME) and a key of the file (max_frame);
-the flag wins over the variable, and the variable over the file.
+the flag wins over the variable, and the variable over the file. SIGHUP reads the
+file again.
 
 `)
 	fs.SetOutput(w)

@@ -58,7 +58,7 @@ var (
 	errNbf       = &Refusal{Claims, "nbf must be a number: seconds since 1970"}
 	errIss       = &Refusal{Claims, "iss must be a string"}
 	errAud       = &Refusal{Claims, "aud must be a string or a list of strings"}
-	errChannels  = &Refusal{Claims, `channels must be a list of {"match": "…", "allow": ["sub", …]}`}
+	errChannels  = &Refusal{Claims, `channels must be a list like [{"match": "board:*", "allow": ["sub"]}]`}
 	errAction    = &Refusal{Claims, "an action in channels is none of sub, pub, req and who"}
 	errPattern   = &Refusal{Claims, "a match in channels has more than 1024 bytes"}
 	errExpired   = &Refusal{Expired, "the token has expired"}

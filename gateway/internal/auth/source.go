@@ -42,8 +42,8 @@ type Source struct {
 	want  chan struct{} // one token: somebody has named a key that is not known
 
 	// Atomic.
-	set                     atomic.Pointer[keySet]
-	fault                   atomic.Pointer[string] // of the last fetch; nil: it worked
+	set                      atomic.Pointer[keySet]
+	fault                    atomic.Pointer[string] // of the last fetch; nil: it worked
 	fetched, failed, unknown atomic.Uint64
 }
 

@@ -202,6 +202,9 @@ func (t *token) readAudience(want string) error {
 // readChannels appends grants to the text as [Identity] has them.
 func (t *token) readChannels() error {
 	s := &t.scan
+	if s.peek() == 'n' { // null: none, as some libraries write it
+		return nil
+	}
 	var fault error
 	ok := s.list(func() bool {
 		var allow Action

@@ -37,6 +37,14 @@ func (v *Verifier) Ready() error {
 	return v.cfg.Source.Ready()
 }
 
+// Stats are those of the source, zero without one.
+func (v *Verifier) Stats() (s SourceStats) {
+	if v.cfg.Source != nil {
+		s = v.cfg.Source.Stats()
+	}
+	return s
+}
+
 // Verify checks signature and claims, and reads sub and channels. Its errors are [Refusal]s. It never waits; a key that is not known
 // has the Source look for it.
 func (v *Verifier) Verify(text string) (id *Identity, expires time.Time, err error) {

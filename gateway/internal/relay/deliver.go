@@ -21,7 +21,7 @@ type delivery struct {
 }
 
 func (r *Relay) hand(l *Loop, d *delivery, pending *atomic.Int64) {
-	if len(d.batch.Cursors) == 0 && len(d.answers) == 0 {
+	if len(d.batch.Cursors) == 0 && len(d.answers) == 0 && len(d.control) == 0 {
 		return
 	}
 	for i := range d.batch.Publications {
@@ -33,8 +33,11 @@ func (r *Relay) hand(l *Loop, d *delivery, pending *atomic.Int64) {
 		if len(d.answers) > 0 {
 			l.Answer(d.answers)
 		}
+		if len(d.control) > 0 {
+			l.Control(d.control)
+		}
 		if len(d.batch.Cursors) > 0 {
-			l.Deliver(&d.batch, d.control)
+			l.Deliver(&d.batch)
 		}
 	})
 }
@@ -46,18 +49,16 @@ func (r *Relay) takePublications(partition int, entries []stream.Entry, out []de
 		if !ok {
 			continue
 		}
-		var pub hub.Publication
-		if p.Kind == stream.KindPub {
-			pub = publication(&p, partition, part.epoch, entries[i].ID)
-		}
-		for l := range out {
-			if part.loops&(1<<l) == 0 {
-				continue
-			}
-			if p.Kind == stream.KindPub {
-				out[l].batch.Publications = append(out[l].batch.Publications, pub)
-			} else {
+		if p.Kind != stream.KindPub {
+			for l := range out { // a user may be anywhere
 				out[l].control = append(out[l].control, p)
+			}
+			continue
+		}
+		pub := publication(&p, partition, part.epoch, entries[i].ID)
+		for l := range out {
+			if part.loops&(1<<l) != 0 {
+				out[l].batch.Publications = append(out[l].batch.Publications, pub)
 			}
 		}
 	}

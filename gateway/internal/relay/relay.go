@@ -51,6 +51,8 @@ type part struct {
 	unused atomic.Uint64             // bits of loops that have said Unuse
 	stored atomic.Pointer[stream.ID] // newest entry that this gateway has written
 	down   atomic.Pointer[string]    // why nothing can be written to it, where others can be
+	laned  atomic.Bool               // the lane reads it; else the watcher does
+	left   atomic.Pointer[stream.ID] // where the lane has stopped to read it
 }
 
 type counts struct {
@@ -123,6 +125,7 @@ func (r *Relay) Run(ctx context.Context) {
 	}
 	wg.Go(func() { r.runKeeper(stopReading) })
 	wg.Go(func() { r.runHistorian(stopReading) })
+	wg.Go(func() { r.runWatcher(stopReading) })
 	r.runWriter(ctx)
 	cancel()
 	_ = r.wake(context.Background())

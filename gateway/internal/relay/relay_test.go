@@ -182,6 +182,7 @@ type fakeLoop struct {
 	past    []*hub.Past
 	refused map[int]int
 	got     []string
+	control []string
 	resumed int
 }
 
@@ -206,7 +207,13 @@ func (l *fakeLoop) Live(o *hub.Opening, err error) {
 func (l *fakeLoop) Lost(o *hub.Opening) { l.lost = append(l.lost, o) }
 func (l *fakeLoop) Past(p *hub.Past)    { l.past = append(l.past, p) }
 
-func (l *fakeLoop) Deliver(b *hub.Batch, _ []stream.Publication) {
+func (l *fakeLoop) Control(list []stream.Publication) {
+	for _, p := range list {
+		l.control = append(l.control, string(p.Kind)+" "+p.Channel+" "+p.User)
+	}
+}
+
+func (l *fakeLoop) Deliver(b *hub.Batch) {
 	for _, p := range b.Publications {
 		l.got = append(l.got, string(p.Frame[2:]))
 	}

@@ -79,7 +79,7 @@ func (r *Relay) writeSome(text string, records []record) {
 		}
 		// A failure is told even where no answer was wanted.
 		if errs[i] != nil || rec.flags&flagAnswer != 0 {
-			acks[rec.loop] = append(acks[rec.loop], Ack{Conn: rec.conn, Ref: rec.ref, Kind: rec.kind(), Stored: errs[i] == nil})
+			acks[rec.loop] = append(acks[rec.loop], Ack{Conn: rec.conn, Ref: rec.ref, Kind: kinds[rec.kind], Stored: errs[i] == nil})
 		}
 	}
 	r.counts.appended.Add(uint64(stored))
@@ -117,7 +117,7 @@ func (r *Relay) add(text string, rec *record) stream.Add {
 	if rec.ref != 0 {
 		ref = strconv.FormatUint(rec.ref, 10)
 	}
-	e := stream.Event{Kind: rec.kind(), Channel: channel, Node: r.cfg.Node, Conn: session, User: user, Ref: ref, ID: id, At: rec.at, Binary: binary, Data: body}
+	e := stream.Event{Kind: kinds[rec.kind], Channel: channel, Node: r.cfg.Node, Conn: session, User: user, Ref: ref, ID: id, At: rec.at, Binary: binary, Data: body}
 	return stream.Add{Key: r.cfg.Keys.In(int(rec.partition)), Values: e.Values()}
 }
 
