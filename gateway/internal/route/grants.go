@@ -70,13 +70,13 @@ func (g *grants) expire(now uint32) {
 	}
 }
 
-// ttl is for how many seconds a grant is to be remembered, from its body: {"ttl_ms":60000}. Anything else says not at all.
+// ttl is for how many seconds a grant is to be remembered, rounded down, from its body: {"ttl_ms":60000}. Anything else says not at all.
 func ttl(body string) uint32 {
 	var says struct {
 		TTL float64 `json:"ttl_ms"`
 	}
-	if body == "" || json.Unmarshal([]byte(body), &says) != nil || says.TTL < 1 {
+	if body == "" || json.Unmarshal([]byte(body), &says) != nil || says.TTL < 1000 {
 		return 0
 	}
-	return uint32(min(says.TTL/1000+1, maxTTL))
+	return uint32(min(says.TTL/1000, maxTTL))
 }
