@@ -58,7 +58,7 @@ func newLoggedGateway(t *testing.T, cfg Config) (*testGateway, *syncBuffer) {
 	return g, log
 }
 
-func (g *testGateway) wantRefused(status int, opts client.Options) *client.Refused {
+func (g *testGateway) wantRefused(status int, opts client.Options) {
 	g.t.Helper()
 	raw, err := client.DialRaw(g.t.Context(), g.url(), opts)
 	if err == nil {
@@ -68,7 +68,6 @@ func (g *testGateway) wantRefused(status int, opts client.Options) *client.Refus
 	if !errors.As(err, &refused) || refused.Status != status {
 		g.t.Fatalf("%v, want HTTP %d", err, status)
 	}
-	return refused
 }
 
 func TestConnectionsAreLimited(t *testing.T) {

@@ -110,7 +110,10 @@ func TestSubscribingIsAskedOfTheBackend(t *testing.T) {
 		t.Fatalf("ref %q", e.Ref)
 	}
 	g.answer("kind", "grant", "conn", e.Conn, "ref", e.Ref)
-	eventually(t, "bob is subscribed", func() bool { bob.write("sub 20 room:a"); return bob.want("err 20").Head == "err 20 409 already subscribed" })
+	eventually(t, "bob is subscribed", func() bool {
+		bob.write("sub 20 room:a")
+		return bob.want("err 20").Head == "err 20 409 already subscribed"
+	})
 }
 
 func TestUnsubAndCloseWhileTheBackendIsAsked(t *testing.T) {

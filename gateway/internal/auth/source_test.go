@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/big"
 	"net/http"
 	"os"
@@ -123,7 +124,7 @@ func TestSourceRotates(t *testing.T) {
 		wantReason(t, v, second, UnknownKey)
 		wantReason(t, v, by(t, two, "1"), Signature)
 		from.answer(200, set(t, jwkOf(t, "2", two)), nil)
-		time.Sleep(fetchGap + time.Second)
+		<-time.After(fetchGap + time.Second)
 		synctest.Wait()
 		wantGood(t, v, second)
 		wantReason(t, v, first, UnknownKey)
@@ -149,7 +150,7 @@ func TestUnknownKidsAreBounded(t *testing.T) {
 			for range 20 {
 				wantReason(t, v, storm, UnknownKey)
 			}
-			time.Sleep(100 * time.Millisecond)
+			<-time.After(100 * time.Millisecond)
 		}
 		synctest.Wait()
 		if n := from.fetches.Load(); n < 6 || n > 7 {
@@ -183,22 +184,22 @@ func TestSourceFailsClosed(t *testing.T) {
 			err    error
 		}{{500, good, nil}, {0, "", errors.New("down")}, {200, "<html>", nil}, {200, `{"key":[]}`, nil}, {200, strings.Repeat(" ", maxDocument+1), nil}} {
 			from.answer(bad.status, bad.body, bad.err)
-			time.Sleep(11 * time.Minute)
+			<-time.After(11 * time.Minute)
 			synctest.Wait()
 			wantGood(t, v, token)
 		}
 		before := from.fetches.Load()
-		time.Sleep(10 * time.Minute)
+		<-time.After(10 * time.Minute)
 		wantReason(t, v, token, NoKeys)
 		if n := from.fetches.Load() - before; n < 9 || n > 11 {
 			t.Errorf("%d fetches in 10 minutes", n)
 		}
 		from.answer(200, good, nil)
-		time.Sleep(retryMost + time.Second)
+		<-time.After(retryMost + time.Second)
 		synctest.Wait()
 		wantGood(t, v, token)
 		from.answer(200, `{"keys":[]}`, nil) // all were withdrawn
-		time.Sleep(6 * time.Minute)
+		<-time.After(6 * time.Minute)
 		synctest.Wait()
 		wantReason(t, v, token, UnknownKey)
 		stop()
@@ -275,9 +276,7 @@ func TestParseJWKS(t *testing.T) {
 	enc := base64.RawURLEncoding.EncodeToString
 	rsaKey := func(change map[string]string) map[string]string {
 		k := map[string]string{"kty": "RSA", "kid": "r", "n": enc(p.rsa.N.Bytes()), "e": enc(big.NewInt(int64(p.rsa.E)).Bytes())}
-		for name, value := range change {
-			k[name] = value
-		}
+		maps.Copy(k, change)
 		return k
 	}
 	ec := jwkOf(t, "e", p.ec)

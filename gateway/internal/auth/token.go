@@ -117,7 +117,8 @@ func (t *token) readClaims(payload []byte, wantIssuer, wantAudience string) erro
 	var fault error
 	var channels int // where their value is: it is read when the user is known, which comes first in the text
 	ok := s.object(func(name []byte) bool {
-		bit, ok := uint(0), false
+		var bit uint
+		var ok bool
 		switch string(name) {
 		case "sub":
 			bit, fault = 1, t.readUser()

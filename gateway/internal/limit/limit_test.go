@@ -104,7 +104,7 @@ func TestRetryIsTheTruth(t *testing.T) {
 	for range 200 {
 		rates := Rates{Frames: NewRate(1+rng.IntN(1000), 1), Bytes: NewRate(1+rng.IntN(1_000_000), 65536)}
 		var m Meter
-		now := uint32(rng.Uint32())
+		now := rng.Uint32()
 		for range 100 {
 			n := rng.IntN(65537)
 			v := m.Take(now, n, &rates)

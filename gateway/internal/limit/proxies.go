@@ -3,6 +3,7 @@ package limit
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -43,8 +44,8 @@ func (p Proxies) trusts(a netip.Addr) bool {
 // are the values of X-Forwarded-For, or of Forwarded, in their order. An element that cannot be read ends the search: what is known by then counts.
 func (p Proxies) Client(peer netip.Addr, headers []string, forwarded bool) netip.Addr {
 	client := peer.Unmap()
-	for h := len(headers) - 1; h >= 0; h-- {
-		for rest := headers[h]; ; {
+	for _, rest := range slices.Backward(headers) {
+		for {
 			if !p.trusts(client) {
 				return client
 			}

@@ -57,7 +57,9 @@ func TestControlIsHeardEverywhere(t *testing.T) {
 				}
 				order()
 				if round%8 == 7 { // else all comes in one read
-					eventually(t, "the last order", func() bool { return slices.ContainsFunc(heard(), func(s string) bool { return strings.HasSuffix(s, fmt.Sprint(" u", n)) }) })
+					eventually(t, "the last order", func() bool {
+						return slices.ContainsFunc(heard(), func(s string) bool { return strings.HasSuffix(s, fmt.Sprint(" u", n)) })
+					})
 				}
 			}
 			for i := 1; i <= n; i++ {
