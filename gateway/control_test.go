@@ -59,11 +59,15 @@ func TestKickReachesEveryGateway(t *testing.T) {
 			start := time.Now()
 			write()
 			for _, c := range []*testConn{a, b} {
+				c.want("bye 4102 0")
+			}
+			took := time.Since(start)
+			for _, c := range []*testConn{a, b} {
 				if bye := c.wantClosed(4102); bye == nil || bye.Text != "enough" {
 					t.Errorf("%+v", bye)
 				}
 			}
-			t.Logf("both are gone after %v", time.Since(start).Round(100*time.Microsecond))
+			t.Logf("both have heard it after %v", took.Round(100*time.Microsecond))
 		})
 	}
 	bob.ask("ping 2", "pong 2")

@@ -72,10 +72,10 @@ func (r *Relay) sweptBy(i int) func(*hub.Batch) {
 
 // batchFor is a batch for loop i; here says that the caller is the home loop.
 func (r *Relay) batchFor(i int, here bool) *hub.Batch {
-	n := len(r.spare) - 1
-	if !here || i != home || n < 0 {
+	if !here || i != home || len(r.spare) == 0 { // the spare ones are the home loop's: others may not even count them
 		return new(hub.Batch)
 	}
+	n := len(r.spare) - 1
 	b := r.spare[n]
 	r.spare = r.spare[:n]
 	return b

@@ -178,7 +178,7 @@ func (l *lane) letGo() {
 			if part.loops &^= part.unused.Swap(0); part.loops == 0 {
 				delete(l.byKey, part.key)
 				last := l.cursors[i].ID
-				part.left.Store(&last)
+				part.left.CompareAndSwap(nil, &last)
 				part.laned.Store(false)
 				continue
 			}

@@ -61,7 +61,7 @@ type part struct {
 	stored atomic.Pointer[stream.ID] // newest entry that this gateway has written
 	down   atomic.Pointer[string]    // why nothing can be written to it, where others can be
 	laned  atomic.Bool               // the lane reads it; else the watcher does
-	left   atomic.Pointer[stream.ID] // where the lane has stopped to read it
+	left   atomic.Pointer[stream.ID] // where the lane first stopped to read it, that the watcher has not seen yet
 }
 
 type counts struct {

@@ -104,7 +104,7 @@ func (f *fakeStreams) Ranges(_ context.Context, ranges []stream.Range) ([][]stre
 		for _, e := range all {
 			before, after := e.ID.Before(r.From) || r.Open && !r.Newest && e.ID == r.From, r.To.Before(e.ID) || r.Open && r.Newest && e.ID == r.To
 			if !before && !after && len(out[i]) < r.Count {
-				out[i] = append(out[i], e)
+				out[i] = append(out[i], stream.Entry{ID: e.ID, Fields: slices.Clone(e.Fields)})
 			}
 		}
 	}
@@ -147,7 +147,7 @@ func (f *fakeStreams) Read(_ context.Context, cursors []stream.Cursor, count int
 			var news []stream.Entry
 			for _, e := range f.entries[c.Key] {
 				if c.ID.Before(e.ID) && len(news) < count {
-					news = append(news, e)
+					news = append(news, stream.Entry{ID: e.ID, Fields: slices.Clone(e.Fields)})
 				}
 			}
 			if news != nil {

@@ -62,8 +62,8 @@ func (w *watcher) step(ctx context.Context) error {
 	for p := range w.r.parts {
 		part := &w.r.parts[p]
 		laned := part.laned.Load()
-		if left := part.left.Load(); !laned && !w.mine[p] && left != nil && w.at[p].Before(*left) {
-			w.at[p] = *left
+		if left := part.left.Swap(nil); left != nil && !w.mine[p] { // it may be read by a lane again
+			w.at[p], w.mine[p] = *left, true
 		}
 		if !laned || w.mine[p] {
 			cursors = append(cursors, stream.Cursor{Key: part.key, ID: w.at[p]})

@@ -46,7 +46,10 @@ func (r *Router) enter(c loop.Conn, req *wsio.Request, bearer string) error {
 		r.cfg.Gate.Leave(m.counted, m.id.User())
 		*m = member{}
 	}
-	r.remote = r.client(c, req)
+	r.remote = netip.Addr{}
+	if r.rules.Bounds.Address > 0 || r.rules.Authorize == ByBackend || r.tells&NotifyOpen != 0 { // it costs a system call
+		r.remote = r.client(c, req)
+	}
 	counted, in, retry := r.cfg.Gate.Enter(r.millis(), r.remote, &r.rules.Bounds)
 	if in != limit.None {
 		return r.crowded(in, retry)
@@ -58,7 +61,7 @@ func (r *Router) enter(c loop.Conn, req *wsio.Request, bearer string) error {
 	}
 	if err != nil {
 		r.cfg.Gate.Leave(counted, "")
-		r.complain(err)
+		r.complain(err, r.client(c, req))
 		return &wsio.Refusal{Status: http.StatusUnauthorized, Reason: err.Error(), Header: http.Header{"Www-Authenticate": {"Bearer"}}}
 	}
 	*m = member{id: id, counted: counted}
@@ -69,11 +72,8 @@ func (r *Router) enter(c loop.Conn, req *wsio.Request, bearer string) error {
 	return nil
 }
 
-// client is the address that counts as c's: that of the other end, or what a trusted proxy says. It is not valid where nobody needs it.
+// client is the address that counts as c's: that of the other end, or what a trusted proxy says.
 func (r *Router) client(c loop.Conn, req *wsio.Request) netip.Addr {
-	if r.rules.Bounds.Address == 0 && len(r.rules.Proxies) == 0 && r.rules.Verifier == nil && r.rules.Authorize != ByBackend && r.tells&NotifyOpen == 0 {
-		return netip.Addr{} // it costs a system call
-	}
 	headers := req.ForwardedFor
 	if r.rules.Forwarded {
 		headers = req.Forwarded
@@ -108,7 +108,7 @@ type complaint struct {
 }
 
 // complain counts a credential that was refused, and logs it without any part of it.
-func (r *Router) complain(err error) {
+func (r *Router) complain(err error, of netip.Addr) {
 	why := auth.Absent
 	if refusal, ok := errors.AsType[*auth.Refusal](err); ok {
 		why = refusal.Reason
@@ -116,7 +116,7 @@ func (r *Router) complain(err error) {
 	r.counts.Refused[why]++
 	at := &r.complained
 	if now := r.loop.Tick() + 1; at.last != now {
-		r.cfg.Logger.Warn("credential refused", "reason", why.String(), "err", err, "remote", r.remote.String(), "more_since_last_line", at.unsaid)
+		r.cfg.Logger.Warn("credential refused", "reason", why.String(), "err", err, "remote", of.String(), "more_since_last_line", at.unsaid)
 		*at = complaint{last: now}
 		return
 	}
@@ -192,8 +192,7 @@ func (r *Router) renew(c loop.Conn, cmd *protocol.Command) {
 	}
 	id, expires, err := r.rules.Verifier.Verify(string(cmd.Token))
 	if err != nil {
-		r.remote = r.loop.Remote(c).Addr()
-		r.complain(err)
+		r.complain(err, r.loop.Remote(c).Addr())
 		r.err(c, cmd.Ref, protocol.CodeUnauthorized, err.Error())
 		r.misbehaved(c) // each costs a signature
 		return

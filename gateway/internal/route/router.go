@@ -81,7 +81,7 @@ type Router struct {
 	tick       uint32
 	draining   bool // for good
 	complained complaint
-	remote     netip.Addr    // of the handshake that was last decided on, where it is known
+	remote     netip.Addr    // of the handshake that was last decided on, where anybody wants to know
 	welcomed   bool          // somebody was, so frames may wait that can be taken now
 	refusal    *wsio.Refusal // of all handshakes; nil: they are decided on
 	leaving    *departure    // nil: nobody is sent away
