@@ -218,3 +218,22 @@ func TestBackendIsTold(t *testing.T) {
 		t.Fatalf("%d entries of a namespace that asks for none", n)
 	}
 }
+
+// Where the backend decides about subscriptions and clients publish directly, who is not subscribed may not.
+func TestOnlySubscribersPublishDirectly(t *testing.T) {
+	g := newTestGateway(t, Config{Namespaces: map[string]Namespace{"room": {Authorize: "backend", Publish: "direct"}}})
+	c := g.connect(client.Options{})
+	c.ask("pub 1 room:a\nx", "err 1 403")
+	c.write("sub 2 room:a")
+	e := g.event("room:a", 1)
+	c.ask("pub 3 room:a\nx", "err 3 403") // not yet
+	g.answer("kind", "grant", "conn", e.Conn, "ref", "2")
+	c.want("ok 2")
+	c.write("pub 4 room:a\nx")
+	if a, b := c.read().Head, c.read().Head; !strings.HasPrefix(a+b, "ok 4msg room:a ") && !strings.HasPrefix(b+a, "ok 4msg room:a ") {
+		t.Fatalf("%q %q", a, b)
+	}
+	g.add(out("room:a"), "kind", "revoke", "user", "anonymous", "ch", "room:a")
+	c.want("revoke room:a 403")
+	c.ask("pub 5 room:a\nx", "err 5 403")
+}
