@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -155,4 +156,37 @@ func TestOrdersThatAreNone(t *testing.T) {
 	if status, answer := g.post("/api/kick", `{"user":"a"}`); status != 503 {
 		t.Errorf("without Redis: %d %s", status, answer)
 	}
+}
+
+// In a Cluster one command cannot wait for all partitions: the others are looked at ten times a second.
+func TestKickInACluster(t *testing.T) {
+	cluster := redistest.StartCluster(t, 3, 0)
+	ctx, stop := context.WithCancel(t.Context())
+	g, err := New(Config{Listen: "127.0.0.1:0", Admin: "127.0.0.1:0", Redis: cluster.URL(), Auth: "jwt", JWTSecret: testSecret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopped := make(chan error, 1)
+	go func() { stopped <- g.Run(ctx) }()
+	defer func() {
+		stop()
+		if err := <-stopped; err != nil {
+			t.Error(err)
+		}
+	}()
+	eventually(t, "the gateway is ready", func() bool { return g.Ready() == nil })
+	tg := &testGateway{Gateway: g, t: t}
+	var worst time.Duration
+	for n := range 10 {
+		user := fmt.Sprint("u", n)
+		c := tg.connect(client.Options{Token: token(t, user, time.Hour, everything)})
+		start := time.Now()
+		if status, answer := tg.post("/api/kick", `{"user":"`+user+`"}`); status != 200 {
+			t.Fatalf("%d %s", status, answer)
+		}
+		c.want("bye 4102 0")
+		worst = max(worst, time.Since(start))
+		c.Abort()
+	}
+	t.Logf("the slowest of 10 kicks took %v", worst.Round(time.Millisecond))
 }

@@ -2,15 +2,19 @@ package gateway
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -295,4 +299,77 @@ func TestReload(t *testing.T) {
 	if !strings.Contains(log.String(), "changed=[]") {
 		t.Errorf("nothing was different:\n%s", log.String())
 	}
+}
+
+// Keys from a URL: without them nobody comes in and the gateway is not ready; new ones are there after a reload at the latest.
+func TestKeysFromAURL(t *testing.T) {
+	one, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	two, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	var mu sync.Mutex
+	status, body := http.StatusServiceUnavailable, ""
+	serve := func(code int, kid string, key *ecdsa.PrivateKey) {
+		b, err := key.PublicKey.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		enc := base64.RawURLEncoding.EncodeToString
+		mu.Lock()
+		defer mu.Unlock()
+		status, body = code, fmt.Sprintf(`{"keys":[{"kty":"EC","crv":"P-256","kid":%q,"x":%q,"y":%q}]}`, kid, enc(b[1:33]), enc(b[33:]))
+	}
+	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	}))
+	defer issuer.Close()
+	as := func(kid string, key *ecdsa.PrivateKey) client.Options {
+		token := jwt.NewWithClaims(jwt.SigningMethodES256, claims("ann", time.Hour, everything))
+		token.Header["kid"] = kid
+		text, err := token.SignedString(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return client.Options{Token: text}
+	}
+	server := redistest.Start(t)
+	cfg := Config{Auth: "jwt", JWKS: issuer.URL, Redis: server.URL(), Listen: "127.0.0.1:0", Admin: "127.0.0.1:0"}
+	gw, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stopped := make(chan error, 1)
+	go func() { stopped <- gw.Run(ctx) }()
+	defer func() { stop(); <-stopped }()
+	g := &testGateway{Gateway: gw, t: t}
+	eventually(t, "the gateway says why it is not ready", func() bool {
+		err := g.Ready()
+		return err != nil && strings.Contains(err.Error(), "no keys for credentials: HTTP status 503")
+	})
+	eventually(t, "it listens", func() bool { return gw.relay.Ready() == nil && gw.routers[0].Stats() != nil })
+	g.wantRefused(http.StatusUnauthorized, as("1", one))
+	serve(http.StatusOK, "1", one)
+	eventually(t, "it has tried again", func() bool { return g.Ready() == nil })
+	g.connect(as("1", one))
+	g.wantRefused(http.StatusUnauthorized, as("2", two))
+	g.wantRefused(http.StatusUnauthorized, as("1", two))
+	serve(http.StatusOK, "2", two)
+	if err := g.Reload(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	g.connect(as("2", two))
+	g.wantRefused(http.StatusUnauthorized, as("1", one)) // withdrawn
+	serve(http.StatusInternalServerError, "3", one)
+	if err := g.Reload(t.Context(), cfg); err != nil { // it is the same place: what is there goes on being good
+		t.Fatal(err)
+	}
+	g.connect(as("2", two))
+	other := cfg
+	other.JWKS = issuer.URL + "/elsewhere"
+	if err := g.Reload(t.Context(), other); err == nil || !strings.Contains(err.Error(), "HTTP status 500") {
+		t.Fatalf("%v", err)
+	}
+	g.connect(as("2", two))
 }
