@@ -28,6 +28,7 @@ import (
 	"github.com/millracehq/millrace/gateway/stream"
 	"github.com/millracehq/millrace/gateway/stream/redis"
 	"github.com/millracehq/millrace/internal/loop"
+	"github.com/millracehq/millrace/internal/wsio"
 )
 
 // Gateway is one gateway process's worth of everything.
@@ -98,16 +99,19 @@ func (g *Gateway) wire(nonce string) {
 	if cfg.Auth == "jwt" {
 		rc.Verifier, _ = auth.NewVerifier([]byte(cfg.JWTSecret)) // validated
 	}
+	origins, _ := wsio.ParseOrigins(cfg.Origins) // validated
 	sides := make([]relay.Loop, len(g.loops))
 	for i, l := range g.loops {
 		rc.Loop = i
-		r := route.New(rc, l, conn.Config{Path: "/ws", MaxFrame: cfg.MaxFrame, Heartbeat: cfg.Heartbeat})
+		r := route.New(rc, l, conn.Config{
+			Path: "/ws", MaxFrame: cfg.MaxFrame, Heartbeat: cfg.Heartbeat, Origins: origins, Deflate: cfg.Compression,
+		})
 		g.routers = append(g.routers, r)
 		sides[i] = relay.Loop{Poster: l, Sink: r}
 	}
 	g.relay = relay.New(relay.Config{
 		Node: g.node, Keys: stream.Keys{Prefix: cfg.Prefix}, Partitions: cfg.Partitions, RingBytes: cfg.RingBytes,
-		History: cfg.History, WindowBytes: cfg.WindowBytes / len(g.loops), Backlog: cfg.Backlog, Logger: cfg.Logger,
+		History: cfg.History, WindowBytes: cfg.WindowBytes / len(g.loops), Backlog: cfg.Backlog, Compression: cfg.compression(), Logger: cfg.Logger,
 	}, g.streams, sides)
 	for _, r := range g.routers {
 		r.Wire(g.relay)

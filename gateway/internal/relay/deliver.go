@@ -48,7 +48,7 @@ func (r *Relay) takePublications(partition int, entries []stream.Entry, out []de
 		}
 		var pub hub.Publication
 		if p.Kind == stream.KindPub {
-			pub = publication(&p, partition, part.epoch, entries[i].ID)
+			pub = r.publication(&p, partition, part.epoch, entries[i].ID)
 		}
 		for l := range out {
 			if part.loops&(1<<l) == 0 {
@@ -74,7 +74,7 @@ func (r *Relay) publications(partition int, epoch stream.Epoch, entries []stream
 	out := make([]hub.Publication, 0, len(entries))
 	for i := range entries {
 		if p, ok := r.decode(&entries[i]); ok && p.Kind == stream.KindPub {
-			out = append(out, publication(&p, partition, epoch, entries[i].ID))
+			out = append(out, r.publication(&p, partition, epoch, entries[i].ID))
 		}
 	}
 	return out
@@ -88,11 +88,9 @@ func (r *Relay) decode(e *stream.Entry) (stream.Publication, bool) {
 	return p, err == nil
 }
 
-func publication(p *stream.Publication, partition int, epoch stream.Epoch, id stream.ID) hub.Publication {
-	return hub.Publication{
-		ID: id, Partition: int32(partition), Channel: p.Channel, Skip: p.Skip,
-		Frame: frame(p, stream.Position{ID: id, Epoch: epoch}),
-	}
+func (r *Relay) publication(p *stream.Publication, partition int, epoch stream.Epoch, id stream.ID) hub.Publication {
+	b := frame(p, stream.Position{ID: id, Epoch: epoch})
+	return hub.Publication{ID: id, Partition: int32(partition), Channel: p.Channel, Skip: p.Skip, Frame: b, Packed: r.packer.of(p.Channel, b)}
 }
 
 // frame is the whole WebSocket frame of a publication: encoded once, shared by all its subscribers.

@@ -80,6 +80,7 @@ type Config struct {
 	History     time.Duration // for how long an `out` stream keeps entries; default 5 min
 	WindowBytes int           // what a hub's resume windows hold together; default 64 MiB
 	Backlog     int64         // entries in the `in` streams over which nothing more is accepted; default 1,000,000
+	Compression Compression   // of publications, for connections that take it; default none
 	Logger      *slog.Logger
 }
 

@@ -69,7 +69,10 @@ func (r *Router) expire(c loop.Conn, at time.Time) {
 }
 
 // Opened is conn.Router's: the first frame is hello.
-func (r *Router) Opened(c loop.Conn) {
+func (r *Router) Opened(c loop.Conn, deflate bool) {
+	if deflate {
+		r.hub.Packs(c.FD)
+	}
 	r.session = r.appendSession(r.session[:0], c)
 	r.text = protocol.AppendHello(r.text[:0], string(r.session), r.cfg.Hello)
 	r.conns.Answer(c, false, r.text)
