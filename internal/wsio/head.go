@@ -169,7 +169,7 @@ func has(list [][]byte, token string) bool {
 
 // validHost says whether value is uri-host [":" port] (RFC 9110 section 7.2) with a host that is not empty.
 func validHost(value []byte) bool {
-	host, port := value, []byte(nil)
+	var host, port []byte
 	if len(value) > 0 && value[0] == '[' {
 		end := bytes.IndexByte(value, ']')
 		if end < 3 || len(bytes.Trim(value[1:end], "0123456789abcdefABCDEF:.")) > 0 || bytes.Count(value[:end], []byte(":")) < 2 {
