@@ -9,6 +9,8 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+
+	"github.com/millracehq/millrace/e2e/internal/rig"
 )
 
 func main() {
@@ -36,21 +38,35 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 		return 0
 	}
-	system, err := start(ctx, *binary)
+	r, err := rig.New()
 	if err != nil {
 		_, _ = fmt.Fprintf(stderr, "conformance: %v\n", err)
 		return 2
 	}
-	results := s.run(system.at)
-	failed := report(stdout, results)
-	if err := system.stop(); err != nil {
+	code := s.test(ctx, r, *binary, stdout, stderr)
+	if err := r.Stop(); err != nil {
 		_, _ = fmt.Fprintf(stderr, "conformance: %v\n", err)
-		return 1
+		return max(code, 1)
 	}
-	if failed > 0 {
-		return 1
+	return code
+}
+
+const namespaces = "namespaces:\n  direct: {publish: direct}\n  raw: {publish: direct, compress: false}\n"
+
+// test runs the cases against gateways of r.
+func (s *suite) test(ctx context.Context, r *rig.Rig, binary string, stdout, stderr io.Writer) (code int) {
+	compressing, err := r.Start(ctx, binary, namespaces, "--compression")
+	if err == nil {
+		var plain rig.Gateway
+		if plain, err = r.Start(ctx, binary, namespaces, "--origins", "https://app.example,https://*.apps.example"); err == nil {
+			if report(stdout, s.run(gateways{compressing.Addr, plain.Addr})) > 0 {
+				return 1
+			}
+			return 0
+		}
 	}
-	return 0
+	_, _ = fmt.Fprintf(stderr, "conformance: %v\n", err)
+	return 2
 }
 
 // keep leaves the cases that have only in group and name, and not skip, where that is not empty.
