@@ -13,7 +13,7 @@ type sweep struct {
 	batches []*Batch
 }
 
-// maxPacked is how many bytes may be packed before a step ends: about 3 ms of work.
+// maxPacked is how many bytes may be packed before a step ends: some ms of work.
 const maxPacked = 256 << 10
 
 // pend is what one channel has for its subscribers.
