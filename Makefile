@@ -24,6 +24,12 @@ MINUTES   ?= 20
 FAULTS    ?=
 FAULTARGS ?=
 
+# make conformance: --only TEXT, --list
+CONFORMANCEARGS ?=
+
+# make compression: --subscribers N, --publications N, --bytes N, --level N
+COMPRESSIONARGS ?=
+
 # Built from source with the Go of this machine, so that it understands the language version in go.mod.
 LINT_VERSION := v2.15.0
 LINT         := .tmp/bin/golangci-lint-$(LINT_VERSION)
@@ -91,6 +97,14 @@ proof-slow: build ## Prove it: 1,000 stopped readers, by each policy, disturb no
 .PHONY: faults
 faults: build ## Kill, stall and cut everything for MINUTES by the plan of SEED, and check every publication
 	$(GO) run ./e2e/faults --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) $(FAULTARGS)
+
+.PHONY: conformance
+conformance: build ## Run some 1,500 cases of RFC 6455, 7692, 9112 and 3629 against the gateway (10 seconds)
+	$(GO) run ./e2e/conformance $(CONFORMANCEARGS)
+
+.PHONY: compression
+compression: build ## Measure compression: 15,000 subscribers of one channel, off against on (a minute)
+	$(GO) run ./e2e/compression $(COMPRESSIONARGS)
 
 .PHONY: bench
 bench: ## Compare with a bare epoll loop and other servers, into bench/results (about an hour)

@@ -14,8 +14,10 @@ import (
 
 	"github.com/millracehq/millrace/gateway/internal/hub"
 	"github.com/millracehq/millrace/gateway/internal/limit"
+	"github.com/millracehq/millrace/gateway/internal/relay"
 	"github.com/millracehq/millrace/gateway/internal/route"
 	"github.com/millracehq/millrace/gateway/stream"
+	"github.com/millracehq/millrace/internal/wsio"
 )
 
 // Config of a Gateway, and the keys of its YAML file. The zero value of a field is the default named behind it.
@@ -64,6 +66,11 @@ type Config struct {
 	TrustedProxies  []string `yaml:"trusted_proxies"`  // addresses and ranges of those who say what a client's address is; default: nobody
 	ForwardedHeader string   `yaml:"forwarded_header"` // in which they say it: x-forwarded-for (default) or forwarded
 
+	Origins              []string `yaml:"origins"`               // of web pages that may connect, as https://app.example or https://*.example; default all
+	Compression          bool     `yaml:"compression"`           // agree on permessage-deflate with clients that offer it; default false
+	CompressionLevel     int      `yaml:"compression_level"`     // 1 (fast) to 9 (small); default 1
+	CompressionThreshold int      `yaml:"compression_threshold"` // bytes of a publication's frame from which on it is compressed; default 512
+
 	Namespaces map[string]Namespace `yaml:"namespaces"` // default: echo to the backend, direct
 
 	Logger *slog.Logger `yaml:"-"` // default: none
@@ -76,6 +83,7 @@ type Namespace struct {
 	Authorize      string   `yaml:"authorize"`        // token (default), backend or anyone
 	MaxBody        int      `yaml:"max_body"`         // bytes; default: what a frame holds
 	MaxPublishRate int      `yaml:"max_publish_rate"` // publications a second on one channel, at this gateway; default: no limit
+	Compress       *bool    `yaml:"compress"`         // whether publications are compressed, where Config.Compression is on; default true
 	Slow           string   `yaml:"slow"`             // what a subscriber that reads too slowly gets: close (default), drop-oldest or latest
 	Notify         []string `yaml:"notify"`           // what the backend is told of: open, close, sub, unsub, auth; default: nothing
 }
@@ -125,6 +133,8 @@ func (c Config) withDefaults() Config {
 	def(&c.History, 5*time.Minute)
 	def(&c.WindowBytes, 64<<20)
 	def(&c.Backlog, 1_000_000)
+	def(&c.CompressionLevel, 1)
+	def(&c.CompressionThreshold, 512)
 	if len(c.Namespaces) == 0 {
 		c.Namespaces = DefaultNamespaces()
 	}
@@ -210,8 +220,15 @@ func (c Config) Validate() error {
 	if c.AcceptRate < 1 || c.AcceptRate > maxAcceptRate {
 		bad("accept_rate: %d is not in 1 to %d", c.AcceptRate, maxAcceptRate)
 	}
+	if _, err := wsio.ParseOrigins(c.Origins); err != nil {
+		bad("origins: %w", err)
+	}
+	if c.CompressionLevel < 1 || c.CompressionLevel > 9 {
+		bad("compression_level: %d is not in 1 to 9; compression: false turns it off", c.CompressionLevel)
+	}
 	for name, n := range map[string]int{
-		"max_connections": c.MaxConnections, "max_subscriptions": c.MaxSubscriptions, "max_requests": c.MaxRequests,
+		"compression_threshold": c.CompressionThreshold,
+		"max_connections":       c.MaxConnections, "max_subscriptions": c.MaxSubscriptions, "max_requests": c.MaxRequests,
 		"outbox_bytes": c.OutboxBytes, "total_outbox_bytes": int(c.TotalOutboxBytes), "ring_bytes": c.RingBytes,
 		"window_bytes": c.WindowBytes, "backlog": int(c.Backlog), "durable_replicas": c.DurableReplicas,
 		"max_connections_per_address": c.MaxPerAddress, "max_connections_per_user": c.MaxPerUser, "max_accept_rate": c.MaxAcceptRate,
@@ -264,6 +281,21 @@ func (n Namespace) route() (route.Namespace, error) {
 		return out, fmt.Errorf("max_body: %d is negative", n.MaxBody)
 	}
 	return out, nil
+}
+
+// compression is what the relay needs to know.
+func (c Config) compression() relay.Compression {
+	if !c.Compression {
+		return relay.Compression{}
+	}
+	wants := func(ns Namespace) bool { return ns.Compress == nil || *ns.Compress }
+	return relay.Compression{Level: c.CompressionLevel, Threshold: c.CompressionThreshold, Wanted: func(channel string) bool {
+		name, _, _ := strings.Cut(channel, ":")
+		if ns, ok := c.Namespaces[name]; ok {
+			return wants(ns)
+		}
+		return wants(c.Namespaces["*"])
+	}}
 }
 
 var policies = map[string]hub.Policy{"": hub.Close, "close": hub.Close, "drop-oldest": hub.DropOldest, "latest": hub.Latest}

@@ -29,6 +29,7 @@ import (
 	"github.com/millracehq/millrace/gateway/stream"
 	"github.com/millracehq/millrace/gateway/stream/redis"
 	"github.com/millracehq/millrace/internal/loop"
+	"github.com/millracehq/millrace/internal/wsio"
 )
 
 // Gateway is one gateway process's worth of everything.
@@ -116,16 +117,19 @@ func (g *Gateway) wire(nonce string) error {
 		Nonce: nonce, Rules: rules, Gate: g.gate, Flows: limit.NewChannels(), Partitions: cfg.Partitions, RequestTimeout: cfg.RequestTimeout,
 		WindowBytes: cfg.WindowBytes / len(g.loops), WindowTime: cfg.History, Logger: cfg.Logger,
 	}
+	origins, _ := wsio.ParseOrigins(cfg.Origins) // validated
 	sides := make([]relay.Loop, len(g.loops))
 	for i, l := range g.loops {
 		rc.Loop = i
-		r := route.New(rc, l, conn.Config{Path: "/ws", MaxFrame: cfg.MaxFrame, Heartbeat: cfg.Heartbeat})
+		r := route.New(rc, l, conn.Config{
+			Path: "/ws", MaxFrame: cfg.MaxFrame, Heartbeat: cfg.Heartbeat, Origins: origins, Deflate: cfg.Compression,
+		})
 		g.routers = append(g.routers, r)
 		sides[i] = relay.Loop{Poster: l, Sink: r}
 	}
 	g.relay = relay.New(relay.Config{
 		Node: g.node, Keys: stream.Keys{Prefix: cfg.Prefix}, Partitions: cfg.Partitions, RingBytes: cfg.RingBytes,
-		History: cfg.History, WindowBytes: cfg.WindowBytes / len(g.loops), Backlog: cfg.Backlog, Timeout: redisTimeout, Home: g.loops[0], Logger: cfg.Logger,
+		History: cfg.History, WindowBytes: cfg.WindowBytes / len(g.loops), Backlog: cfg.Backlog, Timeout: redisTimeout, Home: g.loops[0], Compression: cfg.compression(), Logger: cfg.Logger,
 	}, g.streams, sides)
 	for _, r := range g.routers {
 		r.Wire(g.relay)

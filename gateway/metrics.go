@@ -17,6 +17,7 @@ import (
 // they are asked for, from numbers that the loops copy once a second: no metric costs the hot path anything.
 func (g *Gateway) registerMetrics() {
 	g.sumRouters("millrace_connections", func(s *route.Stats) float64 { return float64(s.Connections) })
+	g.sumRouters("millrace_connections_compressed", func(s *route.Stats) float64 { return float64(s.Deflating) })
 	g.sumRouters("millrace_channels", func(s *route.Stats) float64 { return float64(s.Channels) })
 	g.sumRouters("millrace_subscriptions", func(s *route.Stats) float64 { return float64(s.Subscriptions) })
 	g.sumRouters("millrace_connections_paused", func(s *route.Stats) float64 { return float64(s.Paused) })
@@ -91,6 +92,9 @@ func (g *Gateway) registerMetrics() {
 	g.ofRelay("millrace_stream_lost_total", func(s relay.Stats) float64 { return float64(s.Lost) })
 	g.ofRelay("millrace_stream_backlog_entries", func(s relay.Stats) float64 { return float64(s.Backlog) })
 	g.ofRelay("millrace_canary_age_seconds", func(s relay.Stats) float64 { return s.Canary.Seconds() })
+	g.ofRelay("millrace_compressions_total", func(s relay.Stats) float64 { return float64(s.Packed) })
+	g.ofRelay("millrace_compression_in_bytes_total", func(s relay.Stats) float64 { return float64(s.PackedFrom) })
+	g.ofRelay("millrace_compression_out_bytes_total", func(s relay.Stats) float64 { return float64(s.PackedTo) })
 	g.ofRelay("millrace_ring_entries", func(s relay.Stats) float64 { return float64(s.Ring) })
 	g.ofRelay("millrace_ring_bytes", func(s relay.Stats) float64 { return float64(s.RingBytes) })
 	g.ofRelay("millrace_unswept_bytes", func(s relay.Stats) float64 { return float64(s.Unswept) })

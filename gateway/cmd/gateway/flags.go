@@ -56,6 +56,13 @@ func (s *settings) flags(out io.Writer) *flag.FlagSet {
 	duration(fs, &c.History, "history", "for how long publications can be resumed from (default 5m, and 10,000 entries a partition)")
 	number(&c.WindowBytes, "window-bytes", "of publications kept in memory for those who resume (default 64 MiB)")
 	fs.Int64Var(&c.Backlog, "backlog", c.Backlog, "entries that may wait for backends before publications are refused (default 1,000,000)")
+	fs.Func("origins", "`LIST` of web pages that may connect, as https://app.example,https://*.example (default all)", func(v string) error {
+		c.Origins = strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' })
+		return nil
+	})
+	fs.BoolVar(&c.Compression, "compression", c.Compression, "agree on permessage-deflate with clients that offer it; publications are compressed once for all (default false)")
+	number(&c.CompressionLevel, "compression-level", "1 (fast) to 9 (small) (default 1)")
+	number(&c.CompressionThreshold, "compression-threshold", "bytes of a publication's frame from which on it is compressed (default 512)")
 	fs.TextVar(&s.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	fs.StringVar(&s.logFormat, "log-format", "text", "text or json")
 	fs.BoolVar(&s.version, "version", false, "print the version and exit")

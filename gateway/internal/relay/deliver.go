@@ -94,7 +94,7 @@ func (r *Relay) take(partition int, e *stream.Entry, out []delivery, here bool) 
 			part.channel = strings.Clone(p.Channel)
 		}
 		p.Channel = part.channel
-		pub = publication(&p, partition, part.epoch, e.ID)
+		pub = r.publication(&p, partition, part.epoch, e.ID)
 	}
 	for l := range out {
 		d := &out[l]
@@ -124,7 +124,7 @@ func (r *Relay) publications(partition int, epoch stream.Epoch, entries []stream
 	out := make([]hub.Publication, 0, len(entries))
 	for i := range entries {
 		if p, ok := r.decode(&entries[i]); ok && p.Kind == stream.KindPub {
-			out = append(out, publication(&p, partition, epoch, entries[i].ID))
+			out = append(out, r.publication(&p, partition, epoch, entries[i].ID))
 		}
 	}
 	return out
@@ -138,10 +138,10 @@ func (r *Relay) decode(e *stream.Entry) (stream.Publication, bool) {
 	return p, err == nil
 }
 
-func publication(p *stream.Publication, partition int, epoch stream.Epoch, id stream.ID) hub.Publication {
+func (r *Relay) publication(p *stream.Publication, partition int, epoch stream.Epoch, id stream.ID) hub.Publication {
+	b := frame(p, stream.Position{ID: id, Epoch: epoch})
 	return hub.Publication{
-		ID: id, Partition: int32(partition), Channel: p.Channel, Skip: strings.Clone(p.Skip),
-		Frame: frame(p, stream.Position{ID: id, Epoch: epoch}),
+		ID: id, Partition: int32(partition), Channel: p.Channel, Skip: strings.Clone(p.Skip), Frame: b, Packed: r.packer.of(p.Channel, b),
 	}
 }
 

@@ -87,6 +87,7 @@ type Config struct {
 	Backlog     int64         // entries in the `in` streams over which nothing more is accepted; default 1,000,000
 	Timeout     time.Duration // for one answer of Redis on a wire; default 5 s
 	Home        Home          // the first loop, to have the wires; nil: there are none
+	Compression Compression   // of publications, for connections that take it; default none
 	Logger      *slog.Logger
 }
 

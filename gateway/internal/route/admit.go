@@ -153,7 +153,10 @@ func (r *Router) expire(c loop.Conn, at time.Time) {
 }
 
 // Opened is conn.Router's.
-func (r *Router) Opened(c loop.Conn) {
+func (r *Router) Opened(c loop.Conn, deflate bool) {
+	if deflate {
+		r.hub.Packs(c.FD)
+	}
 	if r.rules.Authorize == ByBackend {
 		r.askOpen(c)
 		return

@@ -116,6 +116,7 @@ type Counts struct {
 type Stats struct {
 	Counts
 	Connections   int // WebSockets now
+	Deflating     int // of them, those that have agreed on compression
 	Channels      int
 	Paused        int
 	Requests      int // unanswered now
@@ -189,6 +190,7 @@ func (r *Router) publishStats() {
 	s := &Stats{
 		Counts:      r.counts,
 		Connections: r.conns.Opened(),
+		Deflating:   r.conns.Deflating(),
 		Channels:    r.hub.Channels(),
 		Paused:      r.conns.Paused(),
 		Requests:    len(r.requests.waiting) - r.requests.asks,
