@@ -32,6 +32,8 @@ const (
 	flagWriting                   // EPOLLOUT is armed
 	flagShut                      // our side of the TCP connection is shut
 	flagHangup                    // the peer has shut its side; to be seen after the last byte is read
+	flagTLS                       // encrypted, or to be
+	flagProxy                     // the handler has not heard of it: the PROXY header is still to come
 )
 
 // record of c, or nil when that connection is gone.

@@ -45,6 +45,8 @@ func run(args, env []string, stdout, stderr io.Writer) int {
 		runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), g.Loops()+2))
 	}
 	context.AfterFunc(hurry, g.Hurry)
+	stopReloading := onReload(func() { _ = g.ReloadCertificate() }) // which logs it
+	defer stopReloading()
 	if err := g.Run(ctx); err != nil && ctx.Err() == nil {
 		log.Error("cannot run", "err", err)
 		return 1

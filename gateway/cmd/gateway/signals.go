@@ -23,3 +23,22 @@ func stopSignals() (stop, hurry context.Context) {
 	}()
 	return stop, hurry
 }
+
+// onReload calls each of them at each SIGHUP, one after the other, until stop is called.
+func onReload(calls ...func()) (stop func()) {
+	signals, done := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(signals, syscall.SIGHUP)
+	go func() {
+		defer close(done)
+		for range signals {
+			for _, call := range calls {
+				call()
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(signals) // nothing is sent to it after Stop
+		<-done
+	}
+}
