@@ -28,6 +28,9 @@ FAULTARGS ?=
 LINT_VERSION := v2.15.0
 LINT         := .tmp/bin/golangci-lint-$(LINT_VERSION)
 
+# make hostile: --only NAME, --half N, --crowd N, …
+HOSTILEARGS ?=
+
 # make bench, bench-quick: --only NAMES, --skip NAMES, --rounds N, …; go run ./bench/cmd/bench --help has them all
 BENCHARGS ?=
 
@@ -91,6 +94,10 @@ proof-slow: build ## Prove it: 1,000 stopped readers, by each policy, disturb no
 .PHONY: faults
 faults: build ## Kill, stall and cut everything for MINUTES by the plan of SEED, and check every publication
 	$(GO) run ./e2e/faults --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) $(FAULTARGS)
+
+.PHONY: hostile
+hostile: build ## Attack a gateway beside a healthy client, and measure 5,000 TLS connections (5 minutes)
+	$(GO) run ./e2e/hostile $(HOSTILEARGS)
 
 .PHONY: bench
 bench: ## Compare with a bare epoll loop and other servers, into bench/results (about an hour)
