@@ -108,6 +108,8 @@ func (c *crowd) read(s *socket) {
 // alone.
 func (a *arena) crowd(ctx context.Context, o options, out io.Writer) error {
 	t, n := a.tls, o.size.crowd
+	ctx, cancel := context.WithTimeout(ctx, attackMost)
+	defer cancel()
 	before, err := t.rested(ctx, usage{})
 	if err != nil {
 		return err
@@ -125,8 +127,7 @@ func (a *arena) crowd(ctx context.Context, o options, out io.Writer) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	defer func() { _ = cmd.Wait() }()
-	defer in.Close()
+	defer func() { _ = in.Close(); _ = cmd.Wait() }()
 	answers := json.NewDecoder(lines)
 	ask := func() (c tally, err error) {
 		if err = answers.Decode(&c); err == nil && c.Error != "" {

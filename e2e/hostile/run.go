@@ -42,6 +42,8 @@ func (a *arena) run(ctx context.Context, o options, out io.Writer) (held bool) {
 
 // suffer is one attack, its row, and what is wrong with it.
 func (t *target) suffer(ctx context.Context, at attack, o options, out io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, attackMost)
+	defer cancel()
 	before, err := t.rested(ctx, usage{})
 	if err != nil {
 		return err
@@ -79,5 +81,8 @@ func (t *target) rested(ctx context.Context, before usage) (now usage, err error
 	}
 	return now, err
 }
+
+// attackMost is how long an attack may take with all that belongs to it, before something is stuck.
+const attackMost = 2 * time.Minute
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
