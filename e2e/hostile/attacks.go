@@ -276,7 +276,7 @@ func violating(t *target, n, code int, b []byte) (string, error) {
 }
 
 func hugeLength(_ context.Context, t *target, size size) (string, error) {
-	return violating(t, size.some, 1009, binary.BigEndian.AppendUint64([]byte{0x82, 0xff}, 1<<62))
+	return violating(t, size.some, 1009, append(binary.BigEndian.AppendUint64([]byte{0x82, 0xff}, 1<<62), 1, 2, 3, 4))
 }
 
 func unmasked(_ context.Context, t *target, size size) (string, error) {

@@ -45,18 +45,24 @@ func crowdMain(args []string, in io.Reader, out io.Writer) int {
 		}
 		_ = json.NewEncoder(out).Encode(t)
 	}
-	pem, err := os.ReadFile(*root)
-	if err == nil {
-		roots := x509.NewCertPool()
-		roots.AppendCertsFromPEM(pem)
-		t := &target{addr: *addr, client: &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"}}
-		err = c.gather(t, *n)
-	}
+	err := c.gather(remote(*addr, *root), *n)
 	say(err)
 	for lines := bufio.NewScanner(in); err == nil && lines.Scan(); {
 		say(nil)
 	}
 	return 0
+}
+
+// remote is the target as another process sees it; without a root it is plain.
+func remote(addr, root string) *target {
+	t := &target{addr: addr}
+	if root != "" {
+		pem, _ := os.ReadFile(root) // without it no handshake succeeds, and that is said
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM(pem)
+		t.client = &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"}
+	}
+	return t
 }
 
 type crowd struct{ open, got atomic.Int64 }
@@ -98,7 +104,7 @@ func (c *crowd) read(s *socket) {
 			return
 		case op == 9:
 			_, _ = s.Write(masked(0x8a, payload))
-		case len(payload) > 3 && string(payload[:3]) == "pub":
+		case len(payload) > 3 && string(payload[:3]) == "msg":
 			c.got.Add(1)
 		}
 	}
@@ -114,7 +120,7 @@ func (a *arena) crowd(ctx context.Context, o options, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, a.exe, "crowd", "--addr", t.addr, "--root", a.pair.rootFile, "--n", fmt.Sprint(n))
+	cmd := exec.CommandContext(ctx, t.exe, "crowd", "--addr", t.addr, "--root", a.pair.rootFile, "--n", fmt.Sprint(n))
 	cmd.Stderr = out
 	in, err := cmd.StdinPipe()
 	if err != nil {

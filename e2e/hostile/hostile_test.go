@@ -15,7 +15,7 @@ func TestSmall(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", bin+"/", "../../gateway/cmd/gateway", ".").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
-	o := options{bin: bin, limit: 2 * time.Second, size: size{half: 40, some: 12, time: time.Second, crowd: 60}}
+	o := options{bin: bin, exe: bin + "/hostile", limit: 2 * time.Second, size: size{half: 40, some: 12, time: time.Second, crowd: 60}}
 	dir := t.TempDir()
 	a, end, err := newArena(t.Context(), o, dir)
 	defer func() {
@@ -26,7 +26,6 @@ func TestSmall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.exe = bin + "/hostile"
 	quick := []string{"half-open TLS: no second flight", "length of 2^62 over TLS", "no TLS, and broken TLS", "unmasked frames", "RST and half-close over TLS"}
 	var out bytes.Buffer
 	for _, name := range quick {

@@ -29,6 +29,7 @@ was answered within the limit and nothing was left behind, 1 when not, 2 when it
 
 type options struct {
 	only, redis, bin string
+	exe              string // this program
 	limit            time.Duration
 	size             size
 }
@@ -36,6 +37,9 @@ type options struct {
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "crowd" {
 		os.Exit(crowdMain(os.Args[2:], os.Stdin, os.Stdout))
+	}
+	if len(os.Args) > 1 && os.Args[1] == "probe" {
+		os.Exit(probeMain(os.Args[2:], os.Stdin, os.Stdout))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -59,6 +63,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	var held bool
 	if err == nil {
+		o.exe, err = os.Executable()
+	}
+	if err == nil {
 		held, err = attackAll(ctx, o, stdout)
 	}
 	switch {
@@ -75,7 +82,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 type arena struct {
 	plain, tls *target
 	pair       *issued
-	exe        string // this program
 }
 
 // newArena starts everything in dir; close ends it.
@@ -88,9 +94,6 @@ func newArena(ctx context.Context, o options, dir string) (a *arena, end func() 
 		return err
 	}
 	a = &arena{}
-	if a.exe, err = os.Executable(); err != nil {
-		return nil, end, err
-	}
 	if o.redis == "" {
 		embedded := miniredis.NewMiniRedis()
 		if err := embedded.Start(); err != nil {
@@ -102,11 +105,11 @@ func newArena(ctx context.Context, o options, dir string) (a *arena, end func() 
 	if a.pair, err = newIssued(dir); err != nil {
 		return nil, end, err
 	}
-	if a.plain, err = startTarget(ctx, "plain", o.bin, dir, o.redis, nil); err != nil {
+	if a.plain, err = startTarget(ctx, "plain", o.exe, o.bin, dir, o.redis, nil); err != nil {
 		return nil, end, err
 	}
 	ends = append(ends, a.plain.stop)
-	if a.tls, err = startTarget(ctx, "tls", o.bin, dir, o.redis, a.pair); err != nil {
+	if a.tls, err = startTarget(ctx, "tls", o.exe, o.bin, dir, o.redis, a.pair); err != nil {
 		return nil, end, err
 	}
 	ends = append(ends, a.tls.stop)

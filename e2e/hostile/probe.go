@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
+	"io"
 	"net/http"
+	"os/exec"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/millracehq/millrace/gateway/client"
@@ -19,19 +22,68 @@ type probe struct {
 	err   error
 }
 
-// watchOver runs f with a probe beside it. Each look on its own takes at most 10 s.
-func (t *target) watchOver(ctx context.Context, f func(context.Context) (string, error)) (note string, p probe, err error) {
-	conn, sub, err := t.healthy(ctx)
-	if err != nil {
-		return "", p, fmt.Errorf("the healthy client cannot connect: %w", err)
+// seen is what the process of a probe says at its end.
+type seen struct {
+	Times []time.Duration
+	Error string
+}
+
+// probeMain is the other process, so that the client does not wait for a processor behind the goroutines of an attack: it says when it
+// is connected, and what it has seen when in ends.
+func probeMain(args []string, in io.Reader, out io.Writer) int {
+	fs := flag.NewFlagSet("probe", flag.ContinueOnError)
+	addr, root := fs.String("addr", "", ""), fs.String("root", "", "")
+	if fs.Parse(args) != nil {
+		return 2
 	}
-	defer func() { _ = conn.Close() }()
-	probing, stop := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	wg.Go(func() { p.run(probing, conn, sub) })
+	answers := json.NewEncoder(out)
+	conn, sub, err := remote(*addr, *root).healthy(context.Background())
+	if err != nil {
+		_ = answers.Encode(seen{Error: err.Error()})
+		return 1
+	}
+	_ = answers.Encode(seen{})
+	ctx, stop := context.WithCancel(context.Background())
+	go func() { _, _ = io.Copy(io.Discard, in); stop() }()
+	var p probe
+	p.run(ctx, conn, sub)
+	last := seen{Times: p.times}
+	if p.err != nil {
+		last.Error = p.err.Error()
+	}
+	_ = answers.Encode(last)
+	_ = conn.Close()
+	return 0
+}
+
+// watchOver runs f with a probe beside it.
+func (t *target) watchOver(ctx context.Context, f func(context.Context) (string, error)) (note string, p probe, err error) {
+	cmd := exec.CommandContext(ctx, t.exe, "probe", "--addr", t.addr, "--root", t.root)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return "", p, err
+	}
+	lines, err := cmd.StdoutPipe()
+	if err != nil {
+		return "", p, err
+	}
+	if err := cmd.Start(); err != nil {
+		return "", p, err
+	}
+	defer func() { _ = in.Close(); _ = cmd.Wait() }()
+	answers, said := json.NewDecoder(lines), seen{}
+	if err := answers.Decode(&said); err != nil || said.Error != "" {
+		return "", p, fmt.Errorf("the healthy client cannot connect: %s (%w)", said.Error, err)
+	}
 	note, err = f(ctx)
-	stop()
-	wg.Wait()
+	_ = in.Close()
+	if derr := answers.Decode(&said); derr != nil {
+		said.Error = derr.Error()
+	}
+	p.times = said.Times
+	if said.Error != "" {
+		p.err = errors.New(said.Error)
+	}
 	return note, p, err
 }
 

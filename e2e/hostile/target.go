@@ -24,14 +24,16 @@ type target struct {
 	name   string
 	addr   string
 	admin  string
+	exe    string      // this program, for what runs in a process of its own
+	root   string      // file that a client trusts; empty: plain
 	client *tls.Config // nil: plain
 	cmd    *exec.Cmd
 	log    *os.File
 }
 
 // startTarget runs bin/gateway and waits until it is ready.
-func startTarget(ctx context.Context, name, bin, dir, redis string, pair *issued, args ...string) (*target, error) {
-	t := &target{name: name}
+func startTarget(ctx context.Context, name, exe, bin, dir, redis string, pair *issued, args ...string) (*target, error) {
+	t := &target{name: name, exe: exe}
 	var err error
 	if t.addr, err = freeAddr(); err != nil {
 		return nil, err
@@ -42,6 +44,7 @@ func startTarget(ctx context.Context, name, bin, dir, redis string, pair *issued
 	args = append([]string{"--listen", t.addr, "--admin", t.admin, "--redis", redis, "--node", name}, args...)
 	if pair != nil {
 		args = append(args, "--tls-cert", pair.certFile, "--tls-key", pair.keyFile)
+		t.root = pair.rootFile
 		t.client = &tls.Config{RootCAs: pair.pool, ServerName: "127.0.0.1"}
 	}
 	if t.log, err = os.Create(filepath.Join(dir, name+".log")); err != nil {
