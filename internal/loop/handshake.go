@@ -163,7 +163,7 @@ func (l *Loop) readHello(c Conn, r *record) {
 	case !whole && (r.flags&flagHangup != 0 || n >= helloMost):
 		l.Close(c, r.ending())
 	case whole:
-		l.shake(c, r, n)
+		l.shake(c, n)
 	}
 }
 
@@ -174,7 +174,7 @@ func looksLikeHTTP(b []byte) bool {
 	return len(b) >= 4 && (string(b[:4]) == "GET " || string(b[:4]) == "POST" || string(b[:4]) == "HEAD" || string(b[:4]) == "OPTI")
 }
 
-func (l *Loop) shake(c Conn, r *record, n int) {
+func (l *Loop) shake(c Conn, n int) {
 	v := l.vault
 	if !v.shakes.enter() {
 		l.Close(c, ReasonTLS)

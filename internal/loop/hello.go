@@ -10,7 +10,7 @@ var errNoTLS = errors.New("not a TLS ClientHello")
 // wholeHello reports whether b begins with a whole ClientHello, which may lie in several records (RFC 8446 sections 4, 5.1). An error says
 // that it never will.
 func wholeHello(b []byte) (bool, error) {
-	need, have := 4, 0 // bytes of the handshake message: its header, then all of it
+	have := 0 // bytes of the handshake message
 	var head [4]byte
 	for len(b) > 0 {
 		if b[0] != 22 || len(b) > 1 && b[1] != 3 {
@@ -32,7 +32,8 @@ func wholeHello(b []byte) (bool, error) {
 			return false, errNoTLS
 		}
 		if have >= len(head) {
-			if need = len(head) + int(head[1])<<16 + int(head[2])<<8 + int(head[3]); need > helloMost {
+			need := len(head) + int(head[1])<<16 + int(head[2])<<8 + int(head[3])
+			if need > helloMost {
 				return false, errNoTLS
 			}
 			if have >= need {

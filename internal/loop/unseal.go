@@ -73,7 +73,7 @@ func (l *Loop) unseal(c Conn, r *record, b []byte) bool {
 	if plain > 0 && r.state == stateOpen {
 		more = l.deliverSealed(c, r, v.plain[:plain])
 	}
-	if (err == dry{}) {
+	if (err == dry{}) { //nolint:errorlint // crypto/tls hands our own error back as it is
 		return more && r.state != stateDead
 	}
 	if r.state == stateOpen {
