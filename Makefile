@@ -34,6 +34,9 @@ COMPRESSIONARGS ?=
 LINT_VERSION := v2.15.0
 LINT         := .tmp/bin/golangci-lint-$(LINT_VERSION)
 
+# make hostile: --only NAME, --half N, --crowd N, …
+HOSTILEARGS ?=
+
 # make bench, bench-quick: --only NAMES, --skip NAMES, --rounds N, …; go run ./bench/cmd/bench --help has them all
 BENCHARGS ?=
 
@@ -105,6 +108,9 @@ conformance: build ## Run some 1,500 cases of RFC 6455, 7692, 9112 and 3629 agai
 .PHONY: compression
 compression: build ## Measure compression: 15,000 subscribers of one channel, off against on (a minute)
 	$(GO) run ./e2e/compression $(COMPRESSIONARGS)
+.PHONY: hostile
+hostile: build ## Attack a gateway beside a healthy client, and measure 5,000 TLS connections (5 minutes)
+	$(GO) run ./e2e/hostile $(HOSTILEARGS)
 
 .PHONY: bench
 bench: ## Compare with a bare epoll loop and other servers, into bench/results (about an hour)

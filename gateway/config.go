@@ -29,6 +29,10 @@ type Config struct {
 	Partitions int    `yaml:"partitions"` // must be that of the installation; default 64
 	Node       string `yaml:"node"`       // name of this gateway; default: the host's name. A part that makes it unique is added
 
+	TLSCert       string   `yaml:"tls_cert"`       // PEM file: the certificate and what is between it and a root; default: no TLS
+	TLSKey        string   `yaml:"tls_key"`        // PEM file: its key
+	ProxyProtocol []string `yaml:"proxy_protocol"` // ranges of addresses from which connections come, each with a PROXY header; default: none
+
 	Auth        string        `yaml:"auth"`         // none or jwt; default none
 	JWTSecret   string        `yaml:"jwt_secret"`   // for HS256, at least 32 bytes
 	JWTKey      string        `yaml:"jwt_key"`      // file of public keys in PEM, for RS256, ES256 and EdDSA
@@ -196,6 +200,12 @@ func (c Config) Validate() error {
 	}
 	if c.MaxByteRate > maxByteRate {
 		bad("max_byte_rate: %d is over %d", c.MaxByteRate, maxByteRate)
+	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		bad("tls_cert and tls_key: set both or neither")
+	}
+	if _, err := c.prefixes(); err != nil {
+		bad("%w", err)
 	}
 	if c.Partitions < 1 || c.Partitions > stream.MaxPartitions {
 		bad("partitions: %d is not in 1 to %d", c.Partitions, stream.MaxPartitions)

@@ -22,6 +22,7 @@ import (
 
 	"github.com/millracehq/millrace/gateway/internal/admin"
 	"github.com/millracehq/millrace/gateway/internal/auth"
+	"github.com/millracehq/millrace/gateway/internal/certificate"
 	"github.com/millracehq/millrace/gateway/internal/conn"
 	"github.com/millracehq/millrace/gateway/internal/limit"
 	"github.com/millracehq/millrace/gateway/internal/relay"
@@ -56,6 +57,8 @@ type Gateway struct {
 
 	fetching sync.WaitGroup // of sources of keys
 
+	certificate *certificate.Pair // nil without TLS
+
 	// Atomic.
 	stopping atomic.Bool
 	lost     atomic.Bool // the streams have been down for Config.LostAfter
@@ -83,9 +86,14 @@ func New(cfg Config) (*Gateway, error) {
 		return nil, err
 	}
 	g.fleet = newFleet(g.streams, g.node, cfg.AcceptRate)
+	secret, err := g.loadCertificate()
+	if err != nil {
+		return nil, err
+	}
+	proxies, _ := cfg.prefixes() // validated
 	if g.loops, err = loop.NewGroup(cfg.Loops, loop.Config{
 		Listen: cfg.Listen, MaxUnread: cfg.MaxFrame + 64<<10,
-		OutboxBytes: cfg.OutboxBytes, Budget: g.budget, Linger: linger, Logger: cfg.Logger,
+		OutboxBytes: cfg.OutboxBytes, Budget: g.budget, Linger: linger, TLS: secret, Proxies: proxies, Logger: cfg.Logger,
 	}); err != nil {
 		return nil, err
 	}
@@ -217,8 +225,11 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	started, err := g.startLoops()
 	if err == nil {
-		log.Info("gateway is up", "listen", g.Addr().String(), "admin", g.Admin().String(), "redis", g.streams.Addr(), "node", g.node, "loops", len(g.loops), "auth", g.cfg.Auth)
+		log.Info("gateway is up", "listen", g.Addr().String(), "admin", g.Admin().String(), "redis", g.streams.Addr(), "node", g.node, "loops", len(g.loops), "auth", g.cfg.Auth, "tls", g.certificate != nil)
 		watching.Go(func() { g.watch(ctx) })
+		if g.certificate != nil {
+			wg.Go(func() { g.watchCertificate(ctx) })
+		}
 		<-ctx.Done()
 	}
 	begun := time.Now()

@@ -77,6 +77,8 @@ func (g *Gateway) registerMetrics() {
 	g.sumLoops("millrace_loop_turns_total", func(s loop.Stats) float64 { return float64(s.Turns) })
 	g.sumLoops("millrace_loop_inbox_tasks", func(s loop.Stats) float64 { return float64(s.Inbox) })
 	g.sumLoops("millrace_unread_bytes", func(s loop.Stats) float64 { return float64(s.Unread) })
+	g.sumLoops("millrace_proxy_refused_total", func(s loop.Stats) float64 { return float64(s.ProxyRefused) })
+	g.registerTLSMetrics()
 	g.gauge("millrace_outbox_bytes", func() float64 { return float64(g.budget.Used()) })
 
 	g.ofRelay("millrace_stream_appended_total", func(s relay.Stats) float64 { return float64(s.Appended) })

@@ -22,6 +22,12 @@ func (s *settings) flags(out io.Writer) *flag.FlagSet {
 	text(&c.Prefix, "prefix", "of all keys in Redis (default millrace)")
 	number(&c.Partitions, "partitions", "of the installation; all programs must agree (default 64)")
 	text(&c.Node, "node", "`NAME` of this gateway; a part that makes it unique is added (default: the host's name)")
+	text(&c.TLSCert, "tls-cert", "PEM `FILE`: the certificate and what is between it and a root; read again when it changes (default: no TLS)")
+	text(&c.TLSKey, "tls-key", "PEM `FILE`: its key")
+	fs.Func("proxy-protocol", "`RANGES`, with commas: connections come from these addresses alone, each with a PROXY header (default: none)", func(v string) error {
+		c.ProxyProtocol = strings.Split(v, ",")
+		return nil
+	})
 	text(&c.Auth, "auth", "`MODE`: none (everybody may do everything) or jwt (default none)")
 	text(&c.JWTSecret, "jwt-secret", "`SECRET` for HS256, at least 32 bytes; better set by its environment variable")
 	text(&c.JWTKey, "jwt-key", "`FILE` of public keys in PEM, for RS256, ES256 and EdDSA")

@@ -45,7 +45,10 @@ func run(args, env []string, stdout, stderr io.Writer) int {
 		runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), g.Loops()+2))
 	}
 	context.AfterFunc(hurry, g.Hurry)
-	stopReloads := onHangup(func() { reload(ctx, g, log, args, env) })
+	stopReloads := onHangup(func() {
+		reload(ctx, g, log, args, env)
+		_ = g.ReloadCertificate() // which logs it
+	})
 	defer stopReloads()
 	if err := g.Run(ctx); err != nil && ctx.Err() == nil {
 		log.Error("cannot run", "err", err)

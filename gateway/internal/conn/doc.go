@@ -50,5 +50,5 @@ const Reasons = int(reasonEnd)
 
 // ReasonName is the metric label of a reason.
 func ReasonName(r loop.Reason) string {
-	return [Reasons]string{"peer", "refused", "unread", "linger", "stopped", "panic", "handshake", "bye", "client", "violation", "heartbeat", "slow_consumer", "drain", "stream_lost"}[r]
+	return [Reasons]string{"peer", "refused", "unread", "linger", "stopped", "panic", "tls", "proxy", "handshake", "bye", "client", "violation", "heartbeat", "slow_consumer", "drain", "stream_lost"}[r]
 }
