@@ -37,6 +37,10 @@ LINT         := .tmp/bin/golangci-lint-$(LINT_VERSION)
 # make hostile: --only NAME, --half N, --crowd N, …
 HOSTILEARGS ?=
 
+# make sim
+SEEDS ?= 10000
+FIRST ?= 1
+
 # make bench, bench-quick: --only NAMES, --skip NAMES, --rounds N, …; go run ./bench/cmd/bench --help has them all
 BENCHARGS ?=
 
@@ -108,9 +112,14 @@ conformance: build ## Run some 1,500 cases of RFC 6455, 7692, 9112 and 3629 agai
 .PHONY: compression
 compression: build ## Measure compression: 15,000 subscribers of one channel, off against on (a minute)
 	$(GO) run ./e2e/compression $(COMPRESSIONARGS)
+
 .PHONY: hostile
 hostile: build ## Attack a gateway beside a healthy client, and measure 5,000 TLS connections (5 minutes)
 	$(GO) run ./e2e/hostile $(HOSTILEARGS)
+
+.PHONY: sim
+sim: ## Run the merge of boards with everything going wrong, by SEEDS seeds from FIRST on
+	$(GO) test ./backend/sim -run 'TestSeeds$$' -v -timeout 0 -seeds $(SEEDS) -first $(FIRST)
 
 .PHONY: bench
 bench: ## Compare with a bare epoll loop and other servers, into bench/results (about an hour)

@@ -75,7 +75,7 @@ type Config struct {
 	CompressionLevel     int      `yaml:"compression_level"`     // 1 (fast) to 9 (small); default 1
 	CompressionThreshold int      `yaml:"compression_threshold"` // bytes of a publication's frame from which on it is compressed; default 512
 
-	Namespaces map[string]Namespace `yaml:"namespaces"` // default: echo to the backend, direct
+	Namespaces map[string]Namespace `yaml:"namespaces"` // default: echo, board and workspace to the backend, direct
 
 	Logger *slog.Logger `yaml:"-"` // default: none
 }
@@ -94,7 +94,9 @@ type Namespace struct {
 
 // DefaultNamespaces are those of a gateway without a configuration file.
 func DefaultNamespaces() map[string]Namespace {
-	return map[string]Namespace{"echo": {Publish: "backend"}, "direct": {Publish: "direct"}}
+	return map[string]Namespace{
+		"echo": {Publish: "backend"}, "board": {Publish: "backend"}, "workspace": {Publish: "backend"}, "direct": {Publish: "direct"},
+	}
 }
 
 // maxByteRate bounds rates that have no other bound.

@@ -14,6 +14,7 @@ type config struct {
 	gateways      int
 	backends      int
 	redis         string // URL; empty: embedded
+	database      string // of boards; empty: none
 	gatewayConfig string // file; empty: the gateway's defaults
 
 	// First port of each kind; number i of a kind has the first one plus i-1.

@@ -38,6 +38,7 @@ func fakeChild(args []string) int {
 	f := flag.NewFlagSet(kind, flag.ExitOnError)
 	listen, admin, redis := f.String("listen", "", ""), f.String("admin", "", ""), f.String("redis", "", "")
 	f.String("node", "", "")
+	f.String("database", "", "")
 	f.Parse(args)
 	if *admin == "" {
 		admin = listen

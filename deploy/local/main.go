@@ -32,10 +32,23 @@ func main() {
 		os.Exit(2)
 	}
 	ctx, kill := stopSignals()
-	if err := run(ctx, kill, cfg, os.Stdout); err != nil {
+	if err := runWithBoards(ctx, kill, cfg, os.Stdout); err != nil {
 		fmt.Fprintf(os.Stderr, "local: %v\n", err)
 		os.Exit(1)
 	}
+}
+
+// runWithBoards is run with a file for boards where no database was named: it goes with Redis, which keeps nothing either.
+func runWithBoards(ctx, kill context.Context, cfg config, stdout io.Writer) error {
+	if cfg.database == "" {
+		dir, err := os.MkdirTemp("", "millrace-boards")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		cfg.database = "sqlite:" + filepath.Join(dir, "boards.db")
+	}
+	return run(ctx, kill, cfg, stdout)
 }
 
 // oneWish is how long further signals are taken for the same one: timeout(1), among others, sends each twice.
@@ -73,6 +86,7 @@ func parseFlags(args []string, stderr io.Writer) (config, error) {
 	f.IntVar(&cfg.gateways, "gateways", 1, "how many gateways to start")
 	f.IntVar(&cfg.backends, "backends", 1, "how many backends to start")
 	f.StringVar(&cfg.redis, "redis", "", "use the Redis at this `URL` (redis://host:port/db) instead of an embedded one")
+	f.StringVar(&cfg.database, "database", "", "`address` of the backends' task boards, sqlite:FILE or postgres://…; by default a file that goes when everything stops")
 	f.StringVar(&cfg.host, "host", "127.0.0.1", "`address` on which the gateways take clients, with credentials or without; everything else stays on loopback")
 	f.StringVar(&cfg.gatewayConfig, "config", "", "configuration `file` of the gateways")
 	f.IntVar(&cfg.gatewayPort, "gateway-port", 8080, "port of the first gateway; the next ones follow")

@@ -64,6 +64,9 @@ func (c *config) backendParts(redisURL string) []part {
 			where:  "http://" + addr,
 			more:   "http://" + addr + "/metrics",
 		}
+		if c.database != "" {
+			parts[i].args = append(parts[i].args, "--database", c.database)
+		}
 	}
 	return parts
 }

@@ -1,5 +1,5 @@
-// Command backend is a complete backend of Millrace: package worker with the namespace "echo", and HTTP endpoints
-// for health and metrics. See backend --help.
+// Command backend is a complete backend of Millrace: package worker with the namespace "echo", task boards where there is
+// a database, and HTTP endpoints for health and metrics. See backend --help.
 package main
 
 import (
@@ -16,6 +16,7 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"github.com/millracehq/millrace/backend/service"
 	"github.com/millracehq/millrace/backend/worker"
 	"github.com/millracehq/millrace/gateway/stream"
 )
@@ -39,6 +40,9 @@ func main() {
 func run(ctx context.Context, args []string, env func(string) (string, bool), stdout, stderr io.Writer) int {
 	if len(args) > 0 && args[0] == "dlq" {
 		return runDLQ(ctx, args[1:], env, stdout, stderr)
+	}
+	if len(args) > 0 && args[0] == "migrate" {
+		return runMigrate(ctx, args[1:], env, stdout, stderr)
 	}
 	o, err := parseOptions(args, env)
 	switch {
@@ -70,6 +74,14 @@ func serve(ctx context.Context, o *options, log *slog.Logger) error {
 	}
 	w.Handle("echo", echo)
 	w.Handle(worker.Any, others)
+	if o.database != "" {
+		boards, err := openStore(ctx, o.database)
+		if err != nil {
+			return fmt.Errorf("--database: %w", err)
+		}
+		defer boards.Close()
+		service.New(boards, set, nil).Register(w)
+	}
 
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.listen)
 	if err != nil {

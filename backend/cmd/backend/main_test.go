@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/millracehq/millrace/gateway/stream"
+	"github.com/millracehq/millrace/internal/pgtest"
 	"github.com/millracehq/millrace/internal/redistest"
 )
 
@@ -80,6 +81,9 @@ func TestCommandLine(t *testing.T) {
 	runProgram(t, nil, "--database", "mysql://x", "--log-format", "xml", "--partitions", "-1").
 		want(t, 2, `"mysql://x" is neither`, `"xml" is neither`, "-1 is not in 1 to 16384")
 	runProgram(t, []string{"MILLRACE_CONCURRENCY=many"}).want(t, 2, `MILLRACE_CONCURRENCY="many"`)
+	runProgram(t, nil, "migrate", "--help").want(t, 0, "CREATEROLE")
+	runProgram(t, nil, "migrate", "up").want(t, 2, `"" is not postgres`)
+	runProgram(t, nil, "migrate", "down", "--database", "postgres://x/y").want(t, 2, "say up or status")
 	runProgram(t, []string{"MILLRACE_DATABASE=nowhere"}, "--database", "postgres://db/x", "--version").want(t, 0)
 }
 
@@ -101,6 +105,22 @@ func TestWrongPartitions(t *testing.T) {
 	s := redistest.Start(t)
 	s.CLI("HSET", stream.Keys{}.Meta(), "version", "1", "partitions", "128")
 	runProgram(t, nil, "--redis", s.URL(), "--listen", "127.0.0.1:0", "--partitions", "32").want(t, 1, "128 partitions", "set to 32")
+}
+
+// TestMigrate: a backend says what to do until the owner has done it.
+func TestMigrate(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Start(t)
+	db.SQL("postgres", "CREATE ROLE owner LOGIN CREATEROLE; CREATE ROLE app LOGIN")
+	db.SQL("postgres", "CREATE DATABASE boards OWNER owner")
+	owner, app := db.URL("owner", "boards"), db.URL("app", "boards")
+	runProgram(t, nil, "migrate", "status", "--database", owner).want(t, 1, "version 0 of 1", "migrate up")
+	runProgram(t, nil, "--listen", "127.0.0.1:0", "--database", app).want(t, 1, "--database", "migrate up")
+	runProgram(t, []string{"MILLRACE_DATABASE=" + owner}, "migrate", "up").want(t, 0, "ran 0001_boards.sql", "version 1")
+	runProgram(t, nil, "migrate", "up", "--database", owner).want(t, 0, "version 1")
+	runProgram(t, nil, "migrate", "status", "--database", owner).want(t, 0, "version 1 of 1")
+	runProgram(t, nil, "--listen", "127.0.0.1:0", "--database", app).want(t, 1, "grant millrace_app")
+	runProgram(t, nil, "--listen", "127.0.0.1:0", "--database", db.URL("postgres", "boards")).want(t, 1, "bypasses row-level security")
 }
 
 func TestAddressInUse(t *testing.T) {

@@ -36,7 +36,7 @@ func (o *options) flags() *flag.FlagSet {
 	f := flag.NewFlagSet("backend", flag.ContinueOnError)
 	f.SetOutput(io.Discard) // run prints the error
 	streamFlags(f, &o.worker.Redis, &o.worker.Prefix, &o.worker.Partitions, &o.worker.Group)
-	f.StringVar(&o.database, "database", "sqlite:millrace.db", "`address`: sqlite:FILE or postgres://…; only its form is checked, since echo stores nothing")
+	f.StringVar(&o.database, "database", "", "`address` of the boards: sqlite:FILE or postgres://USER@HOST/NAME; without one there are no boards")
 	f.StringVar(&o.listen, "listen", "127.0.0.1:8000", "`host:port` of /healthz, /readyz and /metrics")
 	f.IntVar(&o.worker.Concurrency, "concurrency", 4, "`n` partitions are worked on at a time")
 	f.IntVar(&o.worker.MaxAttempts, "max-attempts", 5, "an entry whose handler fails `n` times becomes a dead letter")
@@ -70,10 +70,12 @@ func flagLines(f *flag.FlagSet) string {
 
 func usage() string {
 	return `backend answers what clients of Millrace request and publish in the namespace "echo": a request gets its own body
-back, a publication goes to everyone on its channel.
+back, a publication goes to everyone on its channel. With --database it also keeps task boards, in the namespaces
+"board" and "workspace".
 
 usage: backend [flags]
        backend dlq --help      about entries that were given up: dead letters
+       backend migrate --help  about the tables of boards in PostgreSQL
 
 ` + flagLines(new(options).flags()) + `
 Each flag but --version is also an environment variable, MILLRACE_LOG_LEVEL for --log-level; the flag wins.
@@ -126,7 +128,10 @@ func setFromEnv(f *flag.FlagSet, env func(string) (string, bool), but ...string)
 }
 
 func checkDatabase(address string) error {
-	for _, scheme := range []string{"sqlite:", "postgres://", "postgresql://"} {
+	if address == "" {
+		return nil
+	}
+	for _, scheme := range []string{sqliteScheme, "postgres://", "postgresql://"} {
 		if rest, ok := strings.CutPrefix(address, scheme); ok && rest != "" {
 			return nil
 		}

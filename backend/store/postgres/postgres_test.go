@@ -1,0 +1,284 @@
+package postgres_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/millracehq/millrace/backend/board"
+	"github.com/millracehq/millrace/backend/store"
+	"github.com/millracehq/millrace/backend/store/postgres"
+	"github.com/millracehq/millrace/backend/store/storetest"
+	"github.com/millracehq/millrace/internal/pgtest"
+)
+
+// bed is a server with databases, which belong to boards_owner; backends log in as app.
+type bed struct {
+	server *pgtest.Server
+	n      atomic.Int64
+	mu     sync.Mutex
+}
+
+func newBed(t testing.TB, args ...string) *bed {
+	t.Helper()
+	b := &bed{server: pgtest.Start(t, args...)}
+	b.server.SQL("postgres", `CREATE ROLE boards_owner LOGIN CREATEROLE; CREATE ROLE app LOGIN; CREATE ROLE millrace_app NOLOGIN; GRANT millrace_app TO app`)
+	return b
+}
+
+// database is a new database with the schema.
+func (b *bed) database(t testing.TB) string {
+	t.Helper()
+	name := fmt.Sprintf("boards%d", b.n.Add(1))
+	b.mu.Lock()
+	b.server.SQL("postgres", "CREATE DATABASE "+name+" OWNER boards_owner")
+	b.mu.Unlock()
+	ran, err := postgres.Migrate(t.Context(), b.server.URL("boards_owner", name))
+	if err != nil || len(ran) != postgres.Version() {
+		t.Fatalf("migrated %v: %v", ran, err)
+	}
+	return name
+}
+
+func open(t testing.TB, url string, now func() time.Time) *postgres.Store {
+	t.Helper()
+	s, err := postgres.Open(t.Context(), url, board.Rules{}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func TestStore(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	t.Run("direct", func(t *testing.T) {
+		t.Parallel()
+		storetest.Run(t, func(t *testing.T, now func() time.Time) store.Store {
+			return open(t, b.server.URL("app", b.database(t)), now)
+		})
+	})
+	t.Run("prepared", func(t *testing.T) {
+		t.Parallel()
+		storetest.Run(t, func(t *testing.T, now func() time.Time) store.Store {
+			return open(t, b.server.URL("app", b.database(t))+"&default_query_exec_mode=cache_statement", now)
+		})
+	})
+	t.Run("pgbouncer with one connection", func(t *testing.T) {
+		t.Parallel()
+		port := b.server.Bouncer(1)
+		storetest.Run(t, func(t *testing.T, now func() time.Time) store.Store {
+			return open(t, b.server.BouncerURL(port, b.database(t)), now)
+		})
+	})
+	t.Run("migrate", func(t *testing.T) { t.Parallel(); testMigrate(t, b) })
+	t.Run("catalog", func(t *testing.T) { t.Parallel(); testCatalog(t, b) })
+	t.Run("without a user", func(t *testing.T) { t.Parallel(); testWithoutUser(t, b) })
+	t.Run("plans", func(t *testing.T) { t.Parallel(); testPlans(t, b) })
+}
+
+func testMigrate(t *testing.T, b *bed) {
+	b.mu.Lock()
+	b.server.SQL("postgres", "CREATE DATABASE empty OWNER boards_owner")
+	b.mu.Unlock()
+	owner, app := b.server.URL("boards_owner", "empty"), b.server.URL("app", "empty")
+	if _, err := postgres.Open(t.Context(), app, board.Rules{}, nil); err == nil || !strings.Contains(err.Error(), "migrate up") {
+		t.Errorf("without a schema: %v", err)
+	}
+	if v, err := postgres.Status(t.Context(), owner); v != 0 || err != nil {
+		t.Errorf("status %d, %v", v, err)
+	}
+	var wait sync.WaitGroup
+	var ran atomic.Int64
+	for range 3 { // several at once
+		wait.Go(func() {
+			names, err := postgres.Migrate(t.Context(), owner)
+			if err != nil {
+				t.Error(err)
+			}
+			ran.Add(int64(len(names)))
+		})
+	}
+	wait.Wait()
+	if v, err := postgres.Status(t.Context(), owner); v != postgres.Version() || err != nil || ran.Load() != int64(v) {
+		t.Errorf("status %d, %v, %d were run", v, err, ran.Load())
+	}
+	if _, err := postgres.Open(t.Context(), b.server.URL("postgres", "empty"), board.Rules{}, nil); err == nil || !strings.Contains(err.Error(), "bypasses") {
+		t.Errorf("as a superuser: %v", err)
+	}
+	b.server.SQL("empty", "INSERT INTO app.migrations (version, name) VALUES (99, 'of the future')")
+	if _, err := postgres.Migrate(t.Context(), owner); err == nil || !strings.Contains(err.Error(), "newer program") {
+		t.Errorf("a newer schema: %v", err)
+	}
+	if _, err := postgres.Open(t.Context(), app, board.Rules{}, nil); err == nil || !strings.Contains(err.Error(), "version 2") {
+		t.Errorf("a newer schema: %v", err)
+	}
+}
+
+// testCatalog: row-level security is forced on every table, each right has its policy, and nothing is open to the public.
+func testCatalog(t *testing.T, b *bed) {
+	name := b.database(t)
+	tables := strings.Fields(b.server.SQL(name, `SELECT relname || ':' || relrowsecurity || ':' || relforcerowsecurity FROM pg_class c
+		JOIN pg_namespace n ON n.oid = c.relnamespace WHERE relkind IN ('r', 'p') AND nspname NOT IN ('pg_catalog', 'information_schema')`))
+	if len(tables) != 8 {
+		t.Errorf("tables %v", tables)
+	}
+	for _, table := range tables {
+		if !strings.HasSuffix(table, ":true:true") {
+			t.Errorf("%s: row-level security is not forced", table)
+		}
+	}
+	for what, query := range map[string]string{
+		"a right without a policy": `SELECT g.table_name, g.privilege_type FROM information_schema.role_table_grants g
+			WHERE g.grantee = 'millrace_app' AND NOT EXISTS (SELECT FROM pg_policies p WHERE p.schemaname = g.table_schema
+			AND p.tablename = g.table_name AND p.cmd = g.privilege_type AND 'millrace_app' = ANY (p.roles))`,
+		"a policy for all":                    `SELECT tablename, policyname FROM pg_policies WHERE 'public' = ANY (roles)`,
+		"a policy of writing without a check": `SELECT tablename, policyname FROM pg_policies WHERE cmd IN ('INSERT', 'UPDATE') AND with_check IS NULL`,
+		"a right of the public to a table": `SELECT table_schema, table_name FROM information_schema.table_privileges
+			WHERE grantee = 'PUBLIC' AND table_schema NOT IN ('pg_catalog', 'information_schema')`,
+		"a function for the public": `SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+			WHERE nspname = 'app' AND has_function_privilege('public', p.oid, 'EXECUTE')`,
+		"a function that runs as its owner with a path to change": `SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+			WHERE nspname = 'app' AND prosecdef AND NOT coalesce(proconfig, '{}') && ARRAY['search_path=app, pg_temp']`,
+		"a view that does not ask who looks": `SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+			WHERE nspname = 'app' AND relkind IN ('v', 'm') AND NOT coalesce(reloptions, '{}') && ARRAY['security_invoker=true']`,
+		"a table of the role":  `SELECT relname FROM pg_class WHERE pg_get_userbyid(relowner) IN ('millrace_app', 'app')`,
+		"a role that bypasses": `SELECT rolname FROM pg_roles WHERE rolname IN ('app', 'millrace_app', 'boards_owner') AND (rolsuper OR rolbypassrls)`,
+		"a policy that asks for each row": `SELECT tablename, policyname FROM pg_policies WHERE 'millrace_app' = ANY (roles) AND tablename <> 'migrations'
+			AND coalesce(qual, '') || coalesce(with_check, '') !~ 'ARRAY\( ?SELECT'`,
+	} {
+		if got := b.server.SQL(name, query); got != "" {
+			t.Errorf("%s: %s", what, got)
+		}
+	}
+}
+
+// testWithoutUser: on the one connection that others have used, and failed on, a statement without a user sees and changes nothing.
+func testWithoutUser(t *testing.T, b *bed) {
+	name := b.database(t)
+	port := b.server.Bouncer(1)
+	s := open(t, b.server.BouncerURL(port, name), nil)
+	ctx := t.Context()
+	if err := s.CreateWorkspace(ctx, "ann", "w", "W"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.CreateBoard(ctx, "ann", "w", "b", "B"); err != nil {
+		t.Fatal(err)
+	}
+	late, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancel()
+	cfg, err := pgx.ParseConfig(b.server.BouncerURL(port, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
+	conn := connect(t, cfg)
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(ctx, "SELECT set_config('app.user_id', 'ann', true)"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(late, "SELECT pg_sleep(10)"); err == nil {
+		t.Fatal("a statement was not cut off")
+	}
+	conn.Close(ctx)
+
+	conn = connect(t, cfg)
+	for _, table := range []string{"workspaces", "members", "boards", "board_rows", "mutations", "clients", "conflicts"} {
+		var n int
+		if err := conn.QueryRow(ctx, "SELECT count(*) FROM app."+table).Scan(&n); err != nil || n != 0 {
+			t.Errorf("%s without a user: %d rows, %v", table, n, err)
+		}
+	}
+	if tag, err := conn.Exec(ctx, "UPDATE app.boards SET title = 'x'"); err != nil || tag.RowsAffected() != 0 {
+		t.Errorf("updated %d boards, %v", tag.RowsAffected(), err)
+	}
+	for _, statement := range []string{
+		"INSERT INTO app.boards (id, workspace, title, version) VALUES ('c', 'w', 'C', 1)", "SELECT app.create_workspace('v', 'V')",
+		"DELETE FROM app.boards", "TRUNCATE app.boards", "ALTER TABLE app.boards DISABLE ROW LEVEL SECURITY", "SET ROLE boards_owner",
+	} {
+		if _, err := conn.Exec(ctx, statement); err == nil {
+			t.Errorf("%s: no error", statement)
+		}
+	}
+}
+
+func connect(t *testing.T, cfg *pgx.ConnConfig) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.ConnectConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close(context.Background()) })
+	return conn
+}
+
+// testPlans: with many rows (1,000,000 if PLAN_ROWS says so) the policies are evaluated once and the rows come from an index.
+func testPlans(t *testing.T, b *bed) {
+	rows := "20000"
+	if n := os.Getenv("PLAN_ROWS"); n != "" {
+		rows = n
+	}
+	name := b.database(t)
+	b.server.SQL(name, `INSERT INTO app.workspaces SELECT 'w' || i, 'W' FROM generate_series(0, 99) i;
+		INSERT INTO app.members SELECT 'w' || i, 'u' || i, 'owner', 1 FROM generate_series(0, 99) i;
+		INSERT INTO app.boards (id, workspace, title, version, seq) SELECT 'b' || i, 'w' || i % 100, 'B', 1, 1000000 FROM generate_series(0, 999) i;
+		INSERT INTO app.board_rows SELECT 'b' || i % 1000, 'card', 'c' || i, i / 1000, 'l' || i % 7, 'a' || i, '{}' FROM generate_series(1, `+rows+`) i;
+		INSERT INTO app.mutations SELECT 'b' || i % 1000, 'c', i, 'u1', i, 0, '', '' FROM generate_series(1, `+rows+`) i;
+		ANALYZE`)
+	conn := connect(t, must(pgx.ParseConfig(b.server.URL("app", name))))
+	tx, err := conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(t.Context())
+	if _, err := tx.Exec(t.Context(), "SELECT set_config('app.user_id', 'u7', true)"); err != nil {
+		t.Fatal(err)
+	}
+	for _, query := range []string{
+		"SELECT regs FROM app.board_rows WHERE board = 'b7' AND seq > 5 ORDER BY seq, kind, id",
+		"SELECT regs FROM app.board_rows WHERE board = 'b7' AND lane = 'l1' AND pos > 'a5' ORDER BY pos LIMIT 1",
+		"SELECT regs FROM app.board_rows WHERE board = 'b7' AND (kind, id) IN (SELECT * FROM unnest(ARRAY['card'], ARRAY['c7']))",
+		"SELECT body FROM app.mutations WHERE board = 'b7' AND seq > 5 ORDER BY seq LIMIT 100",
+		"SELECT result FROM app.mutations WHERE board = 'b7' AND client = 'c' AND n > 1 ORDER BY n",
+		"UPDATE app.board_rows SET regs = '{}' WHERE board = 'b7' AND kind = 'card' AND id = 'c7'",
+	} {
+		var plan []byte
+		if err := tx.QueryRow(t.Context(), "EXPLAIN (ANALYZE, FORMAT JSON) "+query).Scan(&plan); err != nil {
+			t.Fatal(err)
+		}
+		var parsed []map[string]any
+		if err := json.Unmarshal(plan, &parsed); err != nil {
+			t.Fatal(err)
+		}
+		text := string(plan)
+		if !strings.Contains(text, "InitPlan") || strings.Contains(text, "SubPlan") || strings.Contains(text, `"Seq Scan"`) {
+			t.Errorf("%s:\n%s", query, text)
+		}
+		t.Logf("%s rows, %.2f ms: %s", rows, parsed[0]["Execution Time"], query)
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// BenchmarkCommit has a server that syncs its log to disk.
+func BenchmarkCommit(b *testing.B) {
+	bed := newBed(b, "-c", "fsync=on")
+	storetest.Bench(b, func(b *testing.B) store.Store { return open(b, bed.server.URL("app", bed.database(b)), nil) })
+}
