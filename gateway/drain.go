@@ -111,6 +111,7 @@ func (g *Gateway) awaitStreams(done <-chan struct{}, begun time.Time) {
 		}
 		g.cfg.Logger.Warn("the streams do not answer: what was not acknowledged may be unwritten", "entries", g.relay.Stats().Ring)
 		_ = g.streams.Close()
+		g.relay.Abandon()
 		<-done
 		return
 	}

@@ -107,7 +107,7 @@ func (g *Gateway) wire(nonce string) {
 	}
 	g.relay = relay.New(relay.Config{
 		Node: g.node, Keys: stream.Keys{Prefix: cfg.Prefix}, Partitions: cfg.Partitions, RingBytes: cfg.RingBytes,
-		History: cfg.History, WindowBytes: cfg.WindowBytes / len(g.loops), Backlog: cfg.Backlog, Logger: cfg.Logger,
+		History: cfg.History, WindowBytes: cfg.WindowBytes / len(g.loops), Backlog: cfg.Backlog, Timeout: redisTimeout, Home: g.loops[0], Logger: cfg.Logger,
 	}, g.streams, sides)
 	for _, r := range g.routers {
 		r.Wire(g.relay)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // Kind is the field "kind" of an entry.
@@ -52,17 +53,19 @@ type Event struct {
 	Data    string
 }
 
-// Values are the entry's fields and values, as XADD takes them; empty optional fields are left out.
-func (e *Event) Values() []any {
-	v := make([]any, 0, 22)
+// AppendFields appends the entry's fields and values, as XADD takes them; empty optional fields are left out.
+func (e *Event) AppendFields(v []string) []string {
 	v = append(v, "kind", string(e.Kind))
 	v = appendField(v, "ch", e.Channel)
 	v = append(v, "node", e.Node, "conn", e.Conn, "user", e.User, "ref", e.Ref)
 	v = appendField(v, "id", e.ID)
-	v = append(v, "at", e.At)
+	v = append(v, "at", strconv.FormatInt(e.At, 10))
 	v = appendField(v, "trace", e.Trace)
 	return append(v, "enc", enc(e.Binary), "data", e.Data)
 }
+
+// Values are the same as values of any type.
+func (e *Event) Values() []any { return anyValues(e.AppendFields(nil)) }
 
 // DecodeEvent reads an `in` entry from its fields and values. Unknown fields are passed over: the contract may grow.
 func DecodeEvent(fields []string) (Event, error) {
@@ -122,9 +125,8 @@ type Publication struct {
 	Data    string
 }
 
-// Values are the entry's fields and values, as XADD takes them.
-func (p *Publication) Values() []any {
-	v := make([]any, 0, 18)
+// AppendFields appends the entry's fields and values, as XADD takes them.
+func (p *Publication) AppendFields(v []string) []string {
 	if p.Kind != "" && p.Kind != KindPub {
 		v = append(v, "kind", string(p.Kind))
 	}
@@ -134,13 +136,16 @@ func (p *Publication) Values() []any {
 	v = appendField(v, "trace", p.Trace)
 	v = appendField(v, "skip", p.Skip)
 	if p.At != 0 {
-		v = append(v, "at", p.At)
+		v = append(v, "at", strconv.FormatInt(p.At, 10))
 	}
 	if p.Binary {
 		v = append(v, "enc", EncBinary)
 	}
 	return append(v, "data", p.Data)
 }
+
+// Values are the same as values of any type.
+func (p *Publication) Values() []any { return anyValues(p.AppendFields(nil)) }
 
 // DecodePublication reads an `out` entry. A pub or revoke without ch and a revoke or kick without user are errors.
 func DecodePublication(fields []string) (Publication, error) {
@@ -196,20 +201,22 @@ type Answer struct {
 	Data    string
 }
 
-// Values are the entry's fields and values, as XADD takes them.
-func (a *Answer) Values() []any {
-	v := make([]any, 0, 14)
+// AppendFields appends the entry's fields and values, as XADD takes them.
+func (a *Answer) AppendFields(v []string) []string {
 	v = append(v, "kind", string(a.Kind), "conn", a.Conn)
 	v = appendField(v, "ref", a.Ref)
 	v = appendField(v, "ch", a.Channel)
 	if a.Code != 0 {
-		v = append(v, "code", a.Code)
+		v = append(v, "code", strconv.Itoa(a.Code))
 	}
 	if a.Binary {
 		v = append(v, "enc", EncBinary)
 	}
 	return append(v, "data", a.Data)
 }
+
+// Values are the same as values of any type.
+func (a *Answer) Values() []any { return anyValues(a.AppendFields(nil)) }
 
 // DecodeAnswer reads an entry of a node stream. Each kind but the gateway's own must name its conn.
 func DecodeAnswer(fields []string) (Answer, error) {
@@ -268,11 +275,28 @@ func eachField(fields []string, set func(name, value string) error) error {
 	return nil
 }
 
-func appendField(v []any, name, value string) []any {
+func appendField(v []string, name, value string) []string {
 	if value == "" {
 		return v
 	}
 	return append(v, name, value)
+}
+
+func anyValues(fields []string) []any {
+	values := make([]any, len(fields))
+	for i, f := range fields {
+		values[i] = f
+	}
+	return values
+}
+
+// CloneFields copies fields whose strings are views of a buffer: the strings are new, the slice is the same.
+func CloneFields(fields []string) []string {
+	all := strings.Clone(strings.Join(fields, "")) // of one string Join makes no copy
+	for i, f := range fields {
+		fields[i], all = all[:len(f)], all[len(f):]
+	}
+	return fields
 }
 
 func decodeInt(name, value string) (int64, error) {

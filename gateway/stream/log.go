@@ -8,6 +8,10 @@ var ErrDown = errors.New("the streams are down")
 // ErrPartDown is wrapped by errors that say that some of the partitions are down, on a server of their own, and others are not.
 var ErrPartDown = errors.New("a part of the streams is down")
 
+// ErrNoSocket says that there is no plain connection to be had: the store is more than one server, is spoken to by TLS, or has
+// replicas that writes wait for.
+var ErrNoSocket = errors.New("no plain connection to the streams")
+
 // Entry is one stream entry as the store keeps it: its ID and its fields and values in their order, one after the other.
 type Entry struct {
 	ID     ID

@@ -173,15 +173,19 @@ func (l *Loop) bury() {
 		if r.out != 0 {
 			l.closeOutbox(r)
 		}
-		why := r.why
+		why, h := r.why, l.handlerOf(c.FD, r)
+		if r.flags&flagAdopted != 0 {
+			delete(l.adopted, c.FD)
+		} else {
+			l.open--
+		}
 		*r = record{gen: r.gen}
-		l.open--
 		closeFD(c.FD)
 		if l.deaf && l.listenFD >= 0 {
 			l.deaf = !l.add(int32(l.listenFD), unix.EPOLLIN, 0)
 		}
 		l.current = c
-		l.handler.Closed(c, why)
+		h.Closed(c, why)
 	}
 	l.dead = l.dead[:0]
 }

@@ -37,6 +37,7 @@ type Loop struct {
 	addr    net.Addr
 	serving sync.WaitGroup
 	netloop netpoll.EventLoop
+	ended   chan struct{} // closed when nothing runs on the loop any more
 
 	inbox inbox
 	stats published
@@ -44,7 +45,8 @@ type Loop struct {
 	// Owned by the loop.
 	listenFD int // -1: not accepting
 	conns    slab.Slab[record]
-	open     int // connections
+	adopted  map[int32]Handler // by descriptor
+	open     int               // connections, without those adopted
 	events   []unix.EpollEvent
 	at, got  int // events[at:got] are still to be handled
 	buf      []byte
@@ -99,6 +101,8 @@ func newLoop(cfg Config, shared bool) (*Loop, error) {
 		cfg:      cfg,
 		clock:    newClock(),
 		listenFD: -1,
+		adopted:  map[int32]Handler{},
+		ended:    make(chan struct{}),
 		events:   make([]unix.EpollEvent, maxEvents),
 		buf:      make([]byte, cfg.ReadBuffer),
 	}
@@ -146,6 +150,8 @@ func (l *Loop) Start(h Handler) error {
 // waiting return false.
 func (l *Loop) Stop() {
 	if l.netloop == nil { // never started
+		l.inbox.stop()
+		close(l.ended)
 		l.release()
 		return
 	}
@@ -156,8 +162,12 @@ func (l *Loop) Stop() {
 	<-done
 	_ = l.netloop.Shutdown(context.Background()) // has no connections of its own to wait for
 	l.serving.Wait()
+	close(l.ended)
 	l.release()
 }
+
+// Ended is closed when the loop has stopped: what was posted and has not run by then never will.
+func (l *Loop) Ended() <-chan struct{} { return l.ended }
 
 // StopAccepting closes the listening socket; what has been accepted stays.
 func (l *Loop) StopAccepting() {

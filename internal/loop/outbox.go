@@ -191,7 +191,7 @@ func (l *Loop) flush(c Conn, r *record) bool {
 func (l *Loop) emptied(c Conn, r *record) {
 	l.watch(c.FD, r, false)
 	if r.state == stateOpen {
-		l.handler.Drained(c)
+		l.handlerOf(c.FD, r).Drained(c)
 	}
 	l.shutWhenSent(c, r)
 }

@@ -49,7 +49,7 @@ func (r *record) ending() Reason {
 
 // deliver calls the handler with b and keeps what it leaves. It reports whether reading may go on.
 func (l *Loop) deliver(c Conn, r *record, b []byte) bool {
-	used := l.handler.Data(c, b)
+	used := l.handlerOf(c.FD, r).Data(c, b)
 	if r.state == stateDead {
 		return false
 	}
@@ -58,7 +58,7 @@ func (l *Loop) deliver(c Conn, r *record, b []byte) bool {
 		rest = nil
 	}
 	switch {
-	case len(rest) > l.cfg.MaxUnread:
+	case len(rest) > l.cfg.MaxUnread && r.flags&flagAdopted == 0:
 		l.Close(c, ReasonUnread)
 		return false
 	case r.tail == 0 && len(rest) > 0:

@@ -32,6 +32,7 @@ const (
 	flagWriting                   // EPOLLOUT is armed
 	flagShut                      // our side of the TCP connection is shut
 	flagHangup                    // the peer has shut its side; to be seen after the last byte is read
+	flagAdopted                   // served by a Handler of its own, in Loop.adopted
 )
 
 // record of c, or nil when that connection is gone.

@@ -81,7 +81,7 @@ func (l *Loop) fire(slot uint8) {
 		if r.state == stateClosing {
 			l.Close(c, ReasonLinger)
 		} else {
-			l.handler.Timer(c)
+			l.handlerOf(c.FD, r).Timer(c)
 		}
 	}
 }

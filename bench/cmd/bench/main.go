@@ -27,6 +27,7 @@ nats, socketio. Exits 1 when a contestant could not be measured to its end, 2 wh
 
       --only NAMES        these, separated by commas (default all)
       --skip NAMES        not these; the table says so
+      --fixed             only the fixed loads: the highest rates are not searched
       --quick             2,000 connections, 3 s a load, one round: to see that everything works, not to compare
       --rounds N          (default 3)
       --connections N     a multiple of the channels, of which there is one for each 100 (default 15000)
@@ -37,6 +38,7 @@ nats, socketio. Exits 1 when a contestant could not be measured to its end, 2 wh
 // options are the flags.
 type options struct {
 	quick      bool
+	fixed      bool
 	only, skip []string
 	out        string
 	render     string
@@ -88,6 +90,7 @@ func parse(args []string) (o options, err error) {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.BoolVar(&o.quick, "quick", false, "")
+	fs.BoolVar(&o.fixed, "fixed", false, "")
 	fs.StringVar(&only, "only", "", "")
 	fs.StringVar(&skip, "skip", "", "")
 	fs.StringVar(&o.out, "out", "", "")
@@ -149,7 +152,7 @@ func measure(ctx context.Context, o options, stderr io.Writer) (*results.Run, er
 	for round := 1; round <= o.size.Rounds; round++ {
 		for _, c := range chosen {
 			fmt.Fprintf(stderr, "bench: %5s of %v · round %d · %s\n", time.Since(began).Round(time.Second), total.Round(time.Second), round, c.Name)
-			s := session{contestant: c, paths: paths, size: o.size, settle: settle, progress: stderr}
+			s := session{contestant: c, paths: paths, size: o.size, settle: settle, fixedOnly: o.fixed, progress: stderr}
 			row, err := s.run(ctx, dir)
 			if ctx.Err() != nil {
 				return nil, fmt.Errorf("broken off; what was measured is in %s", o.out)

@@ -1,8 +1,6 @@
 package hub
 
 import (
-	"sync/atomic"
-
 	"github.com/millracehq/millrace/gateway/stream"
 )
 
@@ -39,9 +37,8 @@ type Batch struct {
 	Publications []Publication
 	Cursors      []Cursor // where the partitions stand behind it
 
-	// Size is added to Pending by who makes the batch, and taken off when all of it has been sent: the queue's bound.
-	Size    int64
-	Pending *atomic.Int64
+	Size int64        // bytes of the frames
+	Done func(*Batch) // called when all of it has been sent, unless nil: who bounds the queue counts by it, and may use the batch again
 }
 
 // Cursor is a position of a partition.

@@ -220,8 +220,8 @@ func (h *Hub) end() {
 		p.ch, p.joined, p.frames, p.skips = nil, nil, p.frames[:0], p.skips[:0]
 	}
 	for _, b := range s.batches {
-		if b.Pending != nil {
-			b.Pending.Add(-b.Size)
+		if b.Done != nil {
+			b.Done(b)
 		}
 	}
 	clear(s.batches)

@@ -1,7 +1,7 @@
 package relay
 
 import (
-	"sync/atomic"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -15,56 +15,104 @@ import (
 
 // delivery is what one read has for one loop.
 type delivery struct {
-	batch   hub.Batch
+	batch   *hub.Batch // nil: nothing of partitions
 	control []stream.Publication
 	answers []stream.Answer
 }
 
-func (r *Relay) hand(l *Loop, d *delivery, pending *atomic.Int64) {
-	if len(d.batch.Cursors) == 0 && len(d.answers) == 0 {
+// hand gives a loop what a read has for it; here says that this is that loop, so that nothing has to wait. What is handed over here
+// is used up when it returns, except for the batch.
+func (r *Relay) hand(i int, d *delivery, here bool) {
+	if d.batch == nil && len(d.answers) == 0 {
 		return
 	}
-	for i := range d.batch.Publications {
-		d.batch.Size += int64(len(d.batch.Publications[i].Frame))
+	if d.batch != nil {
+		r.unswept[i].Add(d.batch.Size)
+		d.batch.Done = r.swept[i]
 	}
-	d.batch.Pending = pending
-	pending.Add(d.batch.Size)
-	l.Post(func() {
-		if len(d.answers) > 0 {
-			l.Answer(d.answers)
-		}
-		if len(d.batch.Cursors) > 0 {
-			l.Deliver(&d.batch, d.control)
-		}
-	})
+	if here {
+		d.deliver(&r.loops[i])
+		clear(d.answers)
+		clear(d.control)
+		*d = delivery{control: d.control[:0], answers: d.answers[:0]}
+		return
+	}
+	l := &r.loops[i]
+	whole := *d
+	*d = delivery{}
+	l.Post(func() { whole.deliver(l) })
 }
 
-func (r *Relay) takePublications(partition int, entries []stream.Entry, out []delivery) {
-	part := &r.parts[partition]
-	for i := range entries {
-		p, ok := r.decode(&entries[i])
-		if !ok {
-			continue
-		}
-		var pub hub.Publication
-		if p.Kind == stream.KindPub {
-			pub = publication(&p, partition, part.epoch, entries[i].ID)
-		}
-		for l := range out {
-			if part.loops&(1<<l) == 0 {
-				continue
-			}
-			if p.Kind == stream.KindPub {
-				out[l].batch.Publications = append(out[l].batch.Publications, pub)
-			} else {
-				out[l].control = append(out[l].control, p)
-			}
+func (d *delivery) deliver(l *Loop) {
+	if len(d.answers) > 0 {
+		l.Answer(d.answers)
+	}
+	if d.batch != nil {
+		l.Deliver(d.batch, d.control)
+	}
+}
+
+// spareBatches is how many swept batches of the home loop are kept for use again.
+const spareBatches = 16
+
+// sweptBy is called on loop i, with each batch of which all has been sent.
+func (r *Relay) sweptBy(i int) func(*hub.Batch) {
+	return func(b *hub.Batch) {
+		r.unswept[i].Add(-b.Size)
+		if i == home && len(r.spare) < spareBatches && cap(b.Publications) <= readMany {
+			clear(b.Publications)
+			*b = hub.Batch{Publications: b.Publications[:0], Cursors: b.Cursors[:0]}
+			r.spare = append(r.spare, b)
 		}
 	}
-	last := hub.Cursor{Partition: partition, ID: entries[len(entries)-1].ID}
+}
+
+// batchFor is a batch for loop i; here says that the caller is the home loop.
+func (r *Relay) batchFor(i int, here bool) *hub.Batch {
+	n := len(r.spare) - 1
+	if !here || i != home || n < 0 {
+		return new(hub.Batch)
+	}
+	b := r.spare[n]
+	r.spare = r.spare[:n]
+	return b
+}
+
+// take sorts out an entry of a partition to the loops that use it. Its strings may be views: what goes on is copied.
+func (r *Relay) take(partition int, e *stream.Entry, out []delivery, here bool) {
+	part := &r.parts[partition]
+	p, ok := r.decode(e)
+	if ok && p.Kind != stream.KindPub {
+		p, ok = r.decode(&stream.Entry{ID: e.ID, Fields: stream.CloneFields(e.Fields)})
+	}
+	var pub hub.Publication
+	if ok && p.Kind == stream.KindPub {
+		if part.channel != p.Channel { // what follows on the same channel shares its name
+			part.channel = strings.Clone(p.Channel)
+		}
+		p.Channel = part.channel
+		pub = publication(&p, partition, part.epoch, e.ID)
+	}
 	for l := range out {
-		if part.loops&(1<<l) != 0 {
-			out[l].batch.Cursors = append(out[l].batch.Cursors, last)
+		if part.loops&(1<<l) == 0 {
+			continue
+		}
+		d := &out[l]
+		if d.batch == nil {
+			d.batch = r.batchFor(l, here)
+		}
+		if n := len(d.batch.Cursors); n > 0 && d.batch.Cursors[n-1].Partition == partition {
+			d.batch.Cursors[n-1].ID = e.ID
+		} else {
+			d.batch.Cursors = append(d.batch.Cursors, hub.Cursor{Partition: partition, ID: e.ID})
+		}
+		switch {
+		case !ok:
+		case p.Kind == stream.KindPub:
+			d.batch.Publications = append(d.batch.Publications, pub)
+			d.batch.Size += int64(len(pub.Frame))
+		default:
+			d.control = append(d.control, p)
 		}
 	}
 }
@@ -90,7 +138,7 @@ func (r *Relay) decode(e *stream.Entry) (stream.Publication, bool) {
 
 func publication(p *stream.Publication, partition int, epoch stream.Epoch, id stream.ID) hub.Publication {
 	return hub.Publication{
-		ID: id, Partition: int32(partition), Channel: p.Channel, Skip: p.Skip,
+		ID: id, Partition: int32(partition), Channel: p.Channel, Skip: strings.Clone(p.Skip),
 		Frame: frame(p, stream.Position{ID: id, Epoch: epoch}),
 	}
 }
@@ -110,20 +158,19 @@ func frame(p *stream.Publication, at stream.Position) []byte {
 	return append(b, p.Data...)
 }
 
-func (r *Relay) takeAnswers(entries []stream.Entry, out []delivery) {
-	for i := range entries {
-		if f := entries[i].Fields; len(f) > 1 && f[0] == "kind" && f[1] == kindWake {
-			r.heard.Store(time.Now().UnixNano())
-			continue
-		}
-		a, err := stream.DecodeAnswer(entries[i].Fields)
-		if err != nil {
-			r.bad("node", entries[i].ID, err)
-			continue
-		}
-		for l := range out { // each loop knows its own sessions
-			out[l].answers = append(out[l].answers, a)
-		}
+// takeAnswer gives an entry of the node's stream to all loops: each knows its own sessions.
+func (r *Relay) takeAnswer(e *stream.Entry, out []delivery) {
+	if f := e.Fields; len(f) > 1 && f[0] == "kind" && f[1] == kindWake {
+		r.heard.Store(time.Now().UnixNano())
+		return
+	}
+	a, err := stream.DecodeAnswer(stream.CloneFields(e.Fields))
+	if err != nil {
+		r.bad("node", e.ID, err)
+		return
+	}
+	for l := range out {
+		out[l].answers = append(out[l].answers, a)
 	}
 }
 

@@ -44,6 +44,8 @@ type Streams interface {
 	Backlog(ctx context.Context) (entries int64, err error)
 	Prove(ctx context.Context, node string, ttl time.Duration) error
 	Delete(ctx context.Context, keys ...string) error
+	Socket(ctx context.Context) (fd int, err error)
+	Refusal(err error) error
 	Ping(ctx context.Context) error
 }
 
@@ -80,7 +82,23 @@ type Config struct {
 	History     time.Duration // for how long an `out` stream keeps entries; default 5 min
 	WindowBytes int           // what a hub's resume windows hold together; default 64 MiB
 	Backlog     int64         // entries in the `in` streams over which nothing more is accepted; default 1,000,000
+	Timeout     time.Duration // for one answer of Redis on a wire; default 5 s
+	Home        Home          // the first loop, to have the wires; nil: there are none
 	Logger      *slog.Logger
+}
+
+// home is the number of the loop that has the wires.
+const home = 0
+
+// Home is the loop that has the wires. All but Post, Wake and Ended are called on it.
+type Home interface {
+	Poster
+	Wake()
+	Ended() <-chan struct{}
+	Adopt(fd int32, h loop.Handler) loop.Conn
+	SendCopy(c loop.Conn, b []byte) loop.Result
+	Arm(c loop.Conn, seconds int)
+	Close(c loop.Conn, why loop.Reason)
 }
 
 // Loop is one loop and its Sink.

@@ -35,7 +35,7 @@ type lane struct {
 	byKey    map[string]int  // index in cursors
 	surveyed time.Time
 	count    int       // entries of each stream that the next read brings at most
-	read     time.Time // when the last read came back
+	came     time.Time // when the last read came back
 	behind   bool      // it did not bring all there was
 
 	// Guarded by mu.
@@ -80,6 +80,13 @@ func (l *lane) want(w want) bool {
 	return l.node
 }
 
+// wanting reports whether wants have come.
+func (l *lane) wanting() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.wants) > 0
+}
+
 func (l *lane) takeWants() []want {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -98,7 +105,7 @@ func (l *lane) run(ctx context.Context) {
 			if l.node {
 				l.r.begin.Do(func() { close(l.r.started) })
 			}
-			err = l.readOnce(ctx)
+			err = l.read(ctx)
 		}
 		if err == nil {
 			backoff = 50 * time.Millisecond
@@ -180,6 +187,14 @@ func (l *lane) letGo() {
 	l.inUse, l.cursors = l.inUse[:kept], l.cursors[:kept]
 }
 
+// read reads for up to a second by the wire, where there is one, else once.
+func (l *lane) read(ctx context.Context) error {
+	if w := &l.r.reading; l.node && !l.behind && time.Since(l.came) < readBlock && w.open(ctx) {
+		return w.lend(ctx)
+	}
+	return l.readOnce(ctx)
+}
+
 // readOnce is one XREAD, spread to the loops in one post each.
 func (l *lane) readOnce(ctx context.Context) error {
 	r := l.r
@@ -202,45 +217,57 @@ func (l *lane) readOnce(ctx context.Context) error {
 	if err := l.checkTrimmed(ctx, streams); err != nil {
 		return err
 	}
-	l.adapt(streams)
+	size := 0
 	out := make([]delivery, len(r.loops))
 	for _, s := range streams {
-		i, ok := l.byKey[s.Key]
-		if !ok || len(s.Entries) == 0 || !l.cursors[i].ID.Before(s.Entries[0].ID) { // opened anew meanwhile
-			continue
+		for i := range s.Entries {
+			size += l.take(s.Key, &s.Entries[i], out, false)
 		}
-		last := s.Entries[len(s.Entries)-1].ID
-		l.cursors[i].ID = last
-		r.counts.entries.Add(uint64(len(s.Entries)))
-		if l.inUse[i] < 0 {
-			r.nodeAt.Store(&last)
-			r.takeAnswers(s.Entries, out)
-			continue
-		}
-		r.takePublications(l.inUse[i], s.Entries, out)
 	}
+	l.adapt(size)
 	for i := range out {
-		r.hand(&r.loops[i], &out[i], &r.unswept[i])
+		r.hand(i, &out[i], false)
 	}
 	// While a loop has much to send nothing more is read: what it cannot take now waits in Redis.
-	for i := range r.unswept {
-		for r.unswept[i].Load() > readAhead && ctx.Err() == nil {
-			pause(ctx, time.Millisecond)
-		}
+	for r.tooMuch() && ctx.Err() == nil {
+		pause(ctx, time.Millisecond)
 	}
 	return nil
 }
 
-// adapt bounds what the next read may bring, which is all in memory at once: entries may be of some bytes or of many KiB.
-func (l *lane) adapt(streams []stream.Entries) {
-	size := 0
-	for _, s := range streams {
-		for _, e := range s.Entries {
-			for _, field := range e.Fields {
-				size += len(field)
-			}
+// tooMuch reports whether a loop has more to send than may be read ahead.
+func (r *Relay) tooMuch() bool {
+	for i := range r.unswept {
+		if r.unswept[i].Load() > readAhead {
+			return true
 		}
 	}
+	return false
+}
+
+// take passes an entry on, moves its cursor, and returns how many bytes it has.
+func (l *lane) take(key string, e *stream.Entry, out []delivery, here bool) (size int) {
+	i, ok := l.byKey[key]
+	if !ok || !l.cursors[i].ID.Before(e.ID) { // opened anew meanwhile
+		return 0
+	}
+	l.cursors[i].ID = e.ID
+	l.r.counts.entries.Add(1)
+	for _, field := range e.Fields {
+		size += len(field)
+	}
+	if l.inUse[i] >= 0 {
+		l.r.take(l.inUse[i], e, out, here)
+		return size
+	}
+	id := e.ID
+	l.r.nodeAt.Store(&id)
+	l.r.takeAnswer(e, out)
+	return size
+}
+
+// adapt bounds what the next read may bring, which is all in memory at once: entries may be of some bytes or of many KiB.
+func (l *lane) adapt(size int) {
 	switch {
 	case size > readLarge:
 		l.count = max(l.count/2, 1)

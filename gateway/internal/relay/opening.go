@@ -49,12 +49,12 @@ func (l *lane) survey(ctx context.Context) error {
 // that nobody will ever read. That takes MaxLen entries in one stream, so more than one read can bring, or History.
 func (l *lane) checkTrimmed(ctx context.Context, streams []stream.Entries) error {
 	now := time.Now()
-	late := now.Sub(l.read)
-	if l.read.IsZero() {
+	late := now.Sub(l.came)
+	if l.came.IsZero() {
 		late = 0
 	}
 	wasBehind := l.behind || late > 2*readBlock
-	l.read, l.behind = now, false
+	l.came, l.behind = now, false
 	var ranges []stream.Range
 	for _, s := range streams {
 		full := len(s.Entries) >= l.count

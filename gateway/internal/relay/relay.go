@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/millracehq/millrace/gateway/internal/hub"
 	"github.com/millracehq/millrace/gateway/stream"
 )
 
@@ -22,9 +23,16 @@ type Relay struct {
 	laneOf  []*lane // by partition
 	started chan struct{}
 
+	swept []func(*hub.Batch) // by loop: sweptBy
+
 	ring      ring
 	historian historian
 	begin     sync.Once
+	writing   writeWire
+	reading   readWire
+
+	// Owned by the home loop.
+	spare []*hub.Batch
 
 	// Atomic.
 	parts     []part
@@ -40,12 +48,13 @@ type Relay struct {
 
 // part is what is known of a partition.
 type part struct {
-	key string // Immutable.
+	key, in string // of its `out` and `in` streams. Immutable.
 
 	// Owned by the lane.
-	loops uint64 // bits of the loops that use it
-	epoch stream.Epoch
-	run   uint64
+	loops   uint64 // bits of the loops that use it
+	channel string // of the last publication
+	epoch   stream.Epoch
+	run     uint64
 
 	// Atomic.
 	unused atomic.Uint64             // bits of loops that have said Unuse
@@ -85,16 +94,22 @@ func New(cfg Config, streams Streams, loops []Loop) *Relay {
 	def(&cfg.History, 5*time.Minute)
 	def(&cfg.WindowBytes, 64<<20)
 	def(&cfg.Backlog, 1_000_000)
+	def(&cfg.Timeout, 5*time.Second)
 	r := &Relay{
 		cfg: cfg, streams: streams, loops: loops, nodeKey: cfg.Keys.Node(cfg.Node), started: make(chan struct{}),
 		parts: make([]part, cfg.Partitions), unswept: make([]atomic.Int64, len(loops)), laneOf: make([]*lane, cfg.Partitions),
 	}
+	for i := range loops {
+		r.swept = append(r.swept, r.sweptBy(i))
+	}
 	r.ring.init(cfg)
+	r.writing.init(r)
 	r.historian.wake = make(chan struct{}, 1)
 	all := newLane(r, "the streams", true)
 	r.lanes = []*lane{all}
+	r.reading.init(r, all)
 	for p := range r.parts {
-		r.parts[p].key = cfg.Keys.Out(p)
+		r.parts[p].key, r.parts[p].in = cfg.Keys.Out(p), cfg.Keys.In(p)
 		r.laneOf[p] = all
 		if streams.Cluster() {
 			r.laneOf[p] = newLane(r, fmt.Sprintf("partition %d", p), false)
@@ -191,6 +206,20 @@ func (r *Relay) Use(loop, partition int) {
 // Unuse says that a loop has no subscriber of partition any more. Entries that are under way may still come.
 func (r *Relay) Unuse(loop, partition int) { r.parts[partition].unused.Or(1 << loop) }
 
+// Turn is called at the end of each turn of the home loop: what was appended goes out.
+func (r *Relay) Turn(loop int) {
+	if loop == home {
+		r.writing.flush()
+	}
+}
+
+// Abandon ends what waits for Redis on a wire, as closing the streams does for all else.
+func (r *Relay) Abandon() {
+	if r.cfg.Home != nil {
+		r.cfg.Home.Post(func() { r.writing.hangUp(); r.reading.hangUp() })
+	}
+}
+
 // Stats may be called from any goroutine.
 func (r *Relay) Stats() Stats {
 	c := &r.counts
@@ -227,6 +256,8 @@ func (r *Relay) inTouch(side *atomic.Pointer[string], what string) {
 func (r *Relay) wake(ctx context.Context) error {
 	return r.streams.Append(ctx, []stream.Add{{Key: r.nodeKey, Values: []any{"kind", kindWake, "conn", "-"}}})[0]
 }
+
+var wakeFields = []string{"kind", kindWake, "conn", "-"}
 
 // kindWake is not part of the contract: it never leaves the node that writes it. It is also the canary.
 const kindWake = "wake"

@@ -53,6 +53,8 @@ func (f *fakeStreams) check() error {
 	return nil
 }
 
+func (f *fakeStreams) Socket(context.Context) (int, error)          { return -1, stream.ErrNoSocket }
+func (f *fakeStreams) Refusal(err error) error                      { return err }
 func (f *fakeStreams) Connect(context.Context, time.Duration) error { return f.check() }
 func (f *fakeStreams) Ping(context.Context) error                   { return f.check() }
 func (f *fakeStreams) KeepNode(context.Context, string, stream.ID, time.Duration) error {
@@ -210,7 +212,7 @@ func (l *fakeLoop) Deliver(b *hub.Batch, _ []stream.Publication) {
 	for _, p := range b.Publications {
 		l.got = append(l.got, string(p.Frame[2:]))
 	}
-	b.Pending.Add(-b.Size)
+	b.Done(b)
 }
 func (l *fakeLoop) Answer([]stream.Answer) {}
 func (l *fakeLoop) Acked(acks []Ack)       { l.acks = append(l.acks, acks...) }

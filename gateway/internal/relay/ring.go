@@ -19,6 +19,8 @@ type ring struct {
 	filling *batch
 
 	wake chan struct{} // one token: something has come for the writer
+	lent atomic.Bool   // the home loop writes
+	home Home          // Immutable; nil: nobody but the writer does
 
 	// Atomic.
 	size   atomic.Int64 // bytes that wait or are being written
@@ -51,7 +53,7 @@ const (
 )
 
 func (r *ring) init(cfg Config) {
-	r.bytes, r.entries = cfg.RingBytes, cfg.RingEntries
+	r.bytes, r.entries, r.home = cfg.RingBytes, cfg.RingEntries, cfg.Home
 	r.filling = new(batch)
 	r.wake = make(chan struct{}, 1)
 }
@@ -86,12 +88,17 @@ func (r *ring) append(c *Command) {
 	b.records = append(b.records, rec)
 	first := len(b.records) == 1
 	r.mu.Unlock()
-	if first {
+	if first && !(c.Loop == home && r.lent.Load()) { // the home loop looks at the end of its turn
 		r.poke()
 	}
 }
 
+// poke tells who writes.
 func (r *ring) poke() {
+	if r.lent.Load() {
+		r.home.Wake()
+		return
+	}
 	select {
 	case r.wake <- struct{}{}:
 	default:

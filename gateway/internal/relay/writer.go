@@ -18,6 +18,9 @@ const (
 func (r *Relay) runWriter(ctx context.Context) {
 	spare := new(batch)
 	for {
+		if r.down.Load() == nil && r.partsDown.Load() == 0 && r.writing.lend(ctx) {
+			spare = r.write(spare)
+		}
 		select {
 		case <-r.ring.wake:
 		case <-ctx.Done():
@@ -44,11 +47,20 @@ func (r *Relay) write(spare *batch) *batch {
 		r.writeSome(text, b.records[at:min(at+writeBatch, len(b.records))])
 	}
 	if r.ring.done(b) {
-		for i := range r.loops {
+		r.resume(false)
+	}
+	return b
+}
+
+// resume tells the loops that there is room again; here says that the caller is the home loop.
+func (r *Relay) resume(here bool) {
+	for i := range r.loops {
+		if here && i == home {
+			r.loops[i].Resume()
+		} else {
 			r.loops[i].Post(r.loops[i].Resume)
 		}
 	}
-	return b
 }
 
 func (r *Relay) writeSome(text string, records []record) {
@@ -58,6 +70,15 @@ func (r *Relay) writeSome(text string, records []record) {
 	}
 	errs := r.streams.Append(context.Background(), adds)
 	r.counts.batches.Add(1)
+	ids := make([]stream.ID, len(adds))
+	for i := range adds {
+		ids[i] = adds[i].ID
+	}
+	r.settle(records, ids, errs, false)
+}
+
+// settle tells the loops what became of commands; here says that the caller is the home loop.
+func (r *Relay) settle(records []record, ids []stream.ID, errs []error, here bool) {
 	acks := make([][]Ack, len(r.loops))
 	stored := 0
 	var failure error // the worst: one that concerns all
@@ -66,7 +87,7 @@ func (r *Relay) writeSome(text string, records []record) {
 		if errs[i] == nil {
 			stored++
 			if rec.flags&flagDirect != 0 {
-				id := adds[i].ID // not by reference to adds, which would stay
+				id := ids[i] // not by reference to all of them, which would stay
 				r.parts[rec.partition].stored.Store(&id)
 			}
 		} else {
@@ -93,7 +114,11 @@ func (r *Relay) writeSome(text string, records []record) {
 		}
 	}
 	for i, list := range acks {
-		if len(list) > 0 {
+		switch {
+		case len(list) == 0:
+		case here && i == home:
+			r.loops[i].Acked(list)
+		default:
 			r.loops[i].Post(func() { r.loops[i].Acked(list) })
 		}
 	}
@@ -101,6 +126,16 @@ func (r *Relay) writeSome(text string, records []record) {
 
 // add is the stream entry of a command.
 func (r *Relay) add(text string, rec *record) stream.Add {
+	key, most, fields := r.fields(text, rec, nil)
+	values := make([]any, len(fields))
+	for i, f := range fields {
+		values[i] = f
+	}
+	return stream.Add{Key: key, MaxLen: most, Values: values}
+}
+
+// fields are where the entry of a command goes, how many the stream may keep, and the entry, appended to dst.
+func (r *Relay) fields(text string, rec *record, dst []string) (key string, most int64, fields []string) {
 	var parts [5]string
 	start := rec.start
 	for i, end := range rec.end {
@@ -111,14 +146,14 @@ func (r *Relay) add(text string, rec *record) stream.Add {
 	binary := rec.flags&flagBinary != 0
 	if rec.flags&flagDirect != 0 {
 		p := stream.Publication{Channel: channel, ID: id, At: rec.at, Binary: binary, Data: body}
-		return stream.Add{Key: r.cfg.Keys.Out(int(rec.partition)), MaxLen: r.cfg.MaxLen, Values: p.Values()}
+		return r.parts[rec.partition].key, r.cfg.MaxLen, p.AppendFields(dst)
 	}
 	ref := "-"
 	if rec.ref != 0 {
 		ref = strconv.FormatUint(rec.ref, 10)
 	}
 	e := stream.Event{Kind: rec.kind(), Channel: channel, Node: r.cfg.Node, Conn: session, User: user, Ref: ref, ID: id, At: rec.at, Binary: binary, Data: body}
-	return stream.Add{Key: r.cfg.Keys.In(int(rec.partition)), Values: e.Values()}
+	return r.parts[rec.partition].in, 0, e.AppendFields(dst)
 }
 
 // partDown notes that nothing can be written to a partition, while others take what comes.

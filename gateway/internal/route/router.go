@@ -50,6 +50,7 @@ type Relay interface {
 	Full() bool
 	Room() bool
 	Append(c *relay.Command)
+	Turn(loop int)
 	Use(loop, partition int)
 	Unuse(loop, partition int)
 	Older(loop, partition int, epoch stream.Epoch, from, to stream.ID)
@@ -161,6 +162,7 @@ func (r *Router) Turn() bool {
 		r.hub.Tick(now, time.Now().UnixMilli())
 		r.publishStats()
 	}
+	r.relay.Turn(r.cfg.Loop)
 	more := r.hub.Step(fanoutChunk)
 	if r.leaving != nil && r.leaving.step(r) {
 		more = true

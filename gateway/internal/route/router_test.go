@@ -31,6 +31,7 @@ func (f *fakeRelay) Up(int) bool            { return true }
 func (f *fakeRelay) Full() bool             { return false }
 func (f *fakeRelay) Room() bool             { return true }
 func (f *fakeRelay) Append(*relay.Command)  { f.appended++ }
+func (*fakeRelay) Turn(int)                 {}
 func (f *fakeRelay) Unuse(_, partition int) { f.unused = append(f.unused, partition) }
 func (f *fakeRelay) Use(_, partition int) {
 	f.used = append(f.used, partition)

@@ -40,6 +40,7 @@ type Client struct {
 	// Immutable after New.
 	rdb            goredis.UniversalClient
 	cluster        *goredis.ClusterClient // rdb, where it is a Cluster; else nil
+	single         bool                   // it is one server, and no sentinels
 	server         goredis.Options        // how any server is reached, but for its address
 	keys           stream.Keys
 	partitions     int

@@ -35,6 +35,7 @@ func (c *Client) dial(a *address, tlsConfig *tls.Config, conns int) {
 	o := &c.server
 	switch a.kind {
 	case single:
+		c.single = true
 		opts := c.server
 		opts.Addr = a.hosts[0]
 		c.rdb = goredis.NewClient(&opts)
