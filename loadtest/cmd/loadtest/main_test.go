@@ -316,6 +316,10 @@ func TestAbortOnFail(t *testing.T) {
 
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
+	testInterrupted(t)
+}
+
+func testInterrupted(t *testing.T) {
 	s := newFaulty(t, faulty.Faults{})
 	file := filepath.Join(t.TempDir(), "s.yaml")
 	if err := os.WriteFile(file, []byte(scenario), 0o644); err != nil {
@@ -372,8 +376,9 @@ func TestBadCalls(t *testing.T) {
 		{[]string{"run", filepath.Join(dir, "none.yaml")}, loadtest.ExitNoFile, "no such file"},
 		{[]string{"run"}, loadtest.ExitConfig, "want one scenario file"},
 		{[]string{"run", "a", "b"}, loadtest.ExitConfig, "want one scenario file"},
-		{[]string{"run", "--vus", "3", "a"}, loadtest.ExitConfig, "-vus"},
-		{[]string{"walk"}, loadtest.ExitConfig, "there are run, inspect and new"},
+		{[]string{"run", "--vuss", "3", "a"}, loadtest.ExitConfig, "-vuss"},
+		{[]string{"run", "--out", "kafka=x", write("out.yaml", "url: ws://127.0.0.1:9/ws")}, loadtest.ExitConfig, "there is no output \"kafka\""},
+		{[]string{"walk"}, loadtest.ExitConfig, "there are run, inspect, archive, new and version"},
 		{[]string{"run", write("key.yaml", "url: ws://127.0.0.1/ws\nconections: 5\n")}, loadtest.ExitConfig, "[2:1] unknown field \"conections\""},
 		{[]string{"run", write("metric.yaml", "thresholds: {msg_latancy: [p(99)<5]}")}, loadtest.ExitConfig, "there is no metric msg_latancy; there are delivery_ratio, msg_latency"},
 		{[]string{"run", write("method.yaml", "thresholds: {msgs_lost: [p(99)<5]}")}, loadtest.ExitConfig, "msgs_lost is a counter and has no p; it has count, rate"},
@@ -406,7 +411,7 @@ func TestNewInspectRun(t *testing.T) {
 	if got.URL != "ws://127.0.0.1:9/ws" || got.Connections != 200 || got.Needs.Files != 264 || got.Needs.Deliveries != 1000 {
 		t.Errorf("inspect says %+v", got)
 	}
-	wantOut(t, execute(t, "--help"), "loadtest run [flags] FILE")
+	wantOut(t, execute(t, "--help"), "loadtest run [flags] SCENARIO")
 	wantOut(t, execute(t, "run", "--help"), "--summary-export")
 	wantOut(t, execute(t, "--version"), "loadtest ")
 }

@@ -9,9 +9,8 @@ import (
 // Snapshot is what a second of a run added to its metrics.
 type Snapshot struct {
 	At      time.Time     // its end
-	Nanos   int64         // its end, CLOCK_MONOTONIC
 	Span    time.Duration // its length: about a second, less at the end of the run
-	Phase   string        // at its end
+	Phase   string        // that it is of
 	Samples []Sample      // one for each entry of the set, in its order
 }
 
