@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"strings"
 
@@ -49,7 +50,7 @@ func unpack(archive []byte) (text []byte, env map[string]string, err error) {
 	files := tar.NewReader(bytes.NewReader(archive))
 	for {
 		h, err := files.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
@@ -97,9 +98,7 @@ func (p program) archive(args []string) int {
 	if env == nil {
 		env = make(map[string]string)
 	}
-	for k, v := range set.env {
-		env[k] = v
-	}
+	maps.Copy(env, set.env)
 	meta, err := json.MarshalIndent(metadata{version, file, env}, "", "  ")
 	if err == nil {
 		err = pack(out, text, meta)

@@ -155,11 +155,11 @@ func TestForK6Users(t *testing.T) {
 			o := execute(t, "run", "-q", "-e", "URL="+r.url, "-d", "60s", r.write(t, "abort.yaml", scenario+"  pub_ack: [{threshold: max<0, abortOnFail: true, delayAbortEval: 1s}]\n"))
 			want(t, o.exit == 99 && strings.Contains(o.stdout, "ended by the threshold pub_ack max<0"), o)
 		},
-		"a threshold without samples passes":   exits(99, "'p(99)<20000' no samples", "run", "-q", "-e", "URL="+r.dead, good),
-		"a bad threshold is 104":               exits(104, "no comparison", "run", r.write(t, "bad.yaml", "thresholds: {msg_latency: [p(99)]}")),
-		"`█ THRESHOLDS`, `█ TOTAL RESULTS`":    says("  █ THRESHOLDS\n", "  █ TOTAL RESULTS\n", "    ✗ 'count<1' count=", "    ✓ 'count==0' count=0", "delivery_ratio.."),
-		"`ws_connecting`":                      func(t *testing.T) { want(t, r.report.Metrics["ws_connecting"].Values["count"] == 10, r.outcome) },
-		"metrics `data_sent`, `data_received`": func(t *testing.T) { want(t, r.count("data_sent") > 0 && r.count("data_received") > 0, r.outcome) },
+		"a threshold without samples passes":      exits(99, "'p(99)<20000' no samples", "run", "-q", "-e", "URL="+r.dead, good),
+		"a bad threshold is 104":                  exits(104, "no comparison", "run", r.write(t, "bad.yaml", "thresholds: {msg_latency: [p(99)]}")),
+		"`█ THRESHOLDS`, `█ TOTAL RESULTS`":       says("  █ THRESHOLDS\n", "  █ TOTAL RESULTS\n", "    ✗ 'count<1' count=", "    ✓ 'count==0' count=0", "delivery_ratio.."),
+		"`ws_connecting`":                         func(t *testing.T) { want(t, r.report.Metrics["ws_connecting"].Values["count"] == 10, r.outcome) },
+		"metrics `data_sent` and `data_received`": func(t *testing.T) { want(t, r.count("data_sent") > 0 && r.count("data_received") > 0, r.outcome) },
 		"summary on standard output, progress on standard error": func(t *testing.T) {
 			want(t, strings.Contains(r.stderr, "10/10 connections") && !strings.Contains(r.stderr, "TOTAL RESULTS") && !strings.Contains(r.stdout, "10/10 connections"), r.outcome)
 		},

@@ -44,16 +44,20 @@ SCENARIO is a file, or the name of one that comes with the program:
   255  there is no such file
 `
 
-func main() {
+func main() { os.Exit(guarded()) }
+
+// guarded is the whole program; a panic of its own ends it as k6's does.
+func guarded() (exit int) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			fmt.Fprintf(os.Stderr, "loadtest: a fault of this program: %v\n%s", fault, debug.Stack())
-			os.Exit(loadtest.ExitPanic)
+			exit = loadtest.ExitPanic
 		}
 	}()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
-	os.Exit(program{stdout: os.Stdout, stderr: os.Stderr}.main(ctx, os.Args[1:]))
+	return program{stdout: os.Stdout, stderr: os.Stderr}.main(ctx, os.Args[1:])
 }
 
 // program is the command with what it writes to.

@@ -88,8 +88,13 @@ func TestInconclusive(t *testing.T) {
 		bound float64
 		want  Outcome
 	}{
-		{"<", median * 1.02, Inconclusive}, {"<", median * 0.98, Inconclusive}, {"<", median * 3, Passed}, {"<", median / 3, Failed},
-		{">", median * 1.02, Inconclusive}, {">", median / 3, Passed}, {">", median * 3, Failed},
+		{"<", median * 1.02, Inconclusive},
+		{"<", median * 0.98, Inconclusive},
+		{"<", median * 3, Passed},
+		{"<", median / 3, Failed},
+		{">", median * 1.02, Inconclusive},
+		{">", median / 3, Passed},
+		{">", median * 3, Failed},
 	} {
 		if v := check(tc.op, tc.bound); v.Outcome != tc.want || v.OK != (tc.want == Passed) {
 			t.Errorf("median %.2f %s %.2f: %+v, want %s", median, tc.op, tc.bound, v, tc.want)
