@@ -262,6 +262,24 @@ func TestStallIsChargedInFull(t *testing.T) {
 	}
 }
 
+// TestRareStallIsCharged: 300 ms of every 5 s hit at least 3 % of all publications, 1.2 % of them for 180 ms and longer. A closed loop would have
+// one slow sample a stall, and a p(99) that shows nothing.
+func TestRareStallIsCharged(t *testing.T) {
+	if testing.Short() {
+		t.Skip("10 s")
+	}
+	t.Parallel()
+	s := newFaulty(t, faulty.Faults{StallEvery: 5 * time.Second, StallFor: 300 * time.Millisecond})
+	o := runScenario(t, s.URL, scenario, "DURATION=10s")
+	latency := o.report.Metrics["msg_latency"].Values
+	if n := o.count("msgs_received"); n != 10_000 {
+		t.Errorf("%v deliveries, want all 10000", n)
+	}
+	if latency["p(99)"] < 170 || latency["max"] < 270 {
+		t.Errorf("p(99) = %v ms, max = %v ms, want at least 170 and about 300", latency["p(99)"], latency["max"])
+	}
+}
+
 // TestCutsAreSurvived cuts every connection in the middle: with reconnect and ids nothing may be lost or doubled.
 func TestCutsAreSurvived(t *testing.T) {
 	t.Parallel()
