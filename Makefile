@@ -101,6 +101,13 @@ proof-storm: build ## Prove it: 15,000 connections cut at once, back at once, no
 proof-slow: build ## Prove it: 1,000 stopped readers, by each policy, disturb nobody (17 minutes)
 	$(GO) run ./loadtest/cmd/proof --only slow --json .tmp/proof-slow.json $(PROOFARGS)
 
+# make soak: against a system that runs already (make run); SOAKARGS='--url ws://… -d 10m'
+SOAKARGS ?=
+
+.PHONY: soak
+soak: build ## Run the load of the proof for half an hour against a running system
+	bin/loadtest run soak $(SOAKARGS)
+
 .PHONY: faults
 faults: build ## Kill, stall and cut everything for MINUTES by the plan of SEED, and check every publication
 	$(GO) run ./e2e/faults --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) $(FAULTARGS)
