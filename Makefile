@@ -24,9 +24,18 @@ MINUTES   ?= 20
 FAULTS    ?=
 FAULTARGS ?=
 
+# make conformance: --only TEXT, --list
+CONFORMANCEARGS ?=
+
+# make compression: --subscribers N, --publications N, --bytes N, --level N
+COMPRESSIONARGS ?=
+
 # Built from source with the Go of this machine, so that it understands the language version in go.mod.
 LINT_VERSION := v2.15.0
 LINT         := .tmp/bin/golangci-lint-$(LINT_VERSION)
+
+# make hostile: --only NAME, --half N, --crowd N, …
+HOSTILEARGS ?=
 
 # make sim
 SEEDS ?= 10000
@@ -92,9 +101,28 @@ proof-storm: build ## Prove it: 15,000 connections cut at once, back at once, no
 proof-slow: build ## Prove it: 1,000 stopped readers, by each policy, disturb nobody (17 minutes)
 	$(GO) run ./loadtest/cmd/proof --only slow --json .tmp/proof-slow.json $(PROOFARGS)
 
+# make soak: against a system that runs already (make run); SOAKARGS='--url ws://… -d 10m'
+SOAKARGS ?=
+
+.PHONY: soak
+soak: build ## Run the load of the proof for half an hour against a running system
+	bin/loadtest run soak $(SOAKARGS)
+
 .PHONY: faults
 faults: build ## Kill, stall and cut everything for MINUTES by the plan of SEED, and check every publication
 	$(GO) run ./e2e/faults --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) $(FAULTARGS)
+
+.PHONY: conformance
+conformance: build ## Run some 1,500 cases of RFC 6455, 7692, 9112 and 3629 against the gateway (10 seconds)
+	$(GO) run ./e2e/conformance $(CONFORMANCEARGS)
+
+.PHONY: compression
+compression: build ## Measure compression: 15,000 subscribers of one channel, off against on (a minute)
+	$(GO) run ./e2e/compression $(COMPRESSIONARGS)
+
+.PHONY: hostile
+hostile: build ## Attack a gateway beside a healthy client, and measure 5,000 TLS connections (5 minutes)
+	$(GO) run ./e2e/hostile $(HOSTILEARGS)
 
 .PHONY: sim
 sim: ## Run the merge of boards with everything going wrong, by SEEDS seeds from FIRST on

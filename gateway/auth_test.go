@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,6 +39,24 @@ func sign(t *testing.T, method jwt.SigningMethod, key any, c jwt.MapClaims) stri
 	return s
 }
 
+// swapped is token with the payload of another one.
+func swapped(token, other string) string {
+	a, b := strings.Split(token, "."), strings.Split(other, ".")
+	return a[0] + "." + b[1] + "." + a[2]
+}
+
+// critical is a good token but for an extension in its header.
+func critical(t *testing.T) string {
+	t.Helper()
+	token := jwt.NewWithClaims(jwt.SigningMethodHS256, claims("ann", time.Hour, everything))
+	token.Header["crit"] = []string{"exp"}
+	text, err := token.SignedString([]byte(testSecret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
 func TestCredentials(t *testing.T) {
 	g := newTestGateway(t, Config{Auth: "jwt", JWTSecret: testSecret})
 	good := token(t, "ann", time.Hour, everything)
@@ -70,6 +89,10 @@ func TestCredentials(t *testing.T) {
 		"no exp":           sign(t, jwt.SigningMethodHS256, []byte(testSecret), noExp),
 		"no sub":           token(t, "", time.Hour),
 		"sub with a space": token(t, "ann lee", time.Hour),
+		"huge":             good[:20] + strings.Repeat("A", 6000) + good[20:],
+		"cut":              good[:len(good)-8],
+		"swapped payload":  swapped(good, token(t, "root", time.Hour, everything)),
+		"crit":             critical(t),
 		"unknown action":   sign(t, jwt.SigningMethodHS256, []byte(testSecret), badGrant),
 	} {
 		_, err := client.DialRaw(t.Context(), g.url(), client.Options{Token: bad})

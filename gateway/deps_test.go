@@ -29,6 +29,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		module + "gateway/internal/relay": {module + "gateway/stream/redis", module + "gateway/internal/conn", module + "gateway/internal/route"},
 		module + "gateway/internal/route": {module + "gateway/stream/redis"},
 		module + "internal/loop":          {module + "gateway", module + "internal/wsio"},
+		module + "internal/proxy":         {module},
 		module + "internal/wsio":          {module},
 	}
 	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "../...").Output()

@@ -22,12 +22,15 @@ import (
 
 	"github.com/millracehq/millrace/gateway/internal/admin"
 	"github.com/millracehq/millrace/gateway/internal/auth"
+	"github.com/millracehq/millrace/gateway/internal/certificate"
 	"github.com/millracehq/millrace/gateway/internal/conn"
+	"github.com/millracehq/millrace/gateway/internal/limit"
 	"github.com/millracehq/millrace/gateway/internal/relay"
 	"github.com/millracehq/millrace/gateway/internal/route"
 	"github.com/millracehq/millrace/gateway/stream"
 	"github.com/millracehq/millrace/gateway/stream/redis"
 	"github.com/millracehq/millrace/internal/loop"
+	"github.com/millracehq/millrace/internal/wsio"
 )
 
 // Gateway is one gateway process's worth of everything.
@@ -44,10 +47,22 @@ type Gateway struct {
 	set     *metrics.Set
 	fleet   *fleet
 	hurry   signal
+	gate    *limit.Gate
+
+	// Guarded by changing.
+	changing sync.Mutex
+	current  Config          // with what Reload has changed
+	serving  context.Context //nolint:containedctx // of Run, for what Reload starts; nil: it does not serve
+	keyring  keyring
+
+	fetching sync.WaitGroup // of sources of keys
+
+	certificate *certificate.Pair // nil without TLS
 
 	// Atomic.
 	stopping atomic.Bool
 	lost     atomic.Bool // the streams have been down for Config.LostAfter
+	verifier atomic.Pointer[auth.Verifier]
 }
 
 // Linger is how long an event loop may hold its poller while it waits for more; see package loop.
@@ -64,55 +79,71 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	cfg = cfg.withDefaults()
 	nonce := strings.ToLower(rand.Text()[:8])
-	g := &Gateway{cfg: cfg, node: nodeName(cfg.Node) + "-" + nonce, set: metrics.NewSet(), budget: &loop.Budget{Limit: cfg.TotalOutboxBytes}}
+	g := &Gateway{cfg: cfg, current: cfg, gate: limit.NewGate(), node: nodeName(cfg.Node) + "-" + nonce, set: metrics.NewSet(), budget: &loop.Budget{Limit: cfg.TotalOutboxBytes}}
 	g.hurry.c = make(chan struct{})
 	var err error
 	if g.streams, err = redis.New(redis.Config{URL: cfg.Redis, Prefix: cfg.Prefix, Partitions: cfg.Partitions, Timeout: redisTimeout, Replicas: cfg.DurableReplicas}); err != nil {
 		return nil, err
 	}
 	g.fleet = newFleet(g.streams, g.node, cfg.AcceptRate)
+	secret, err := g.loadCertificate()
+	if err != nil {
+		return nil, err
+	}
+	proxies, _ := cfg.prefixes() // validated
 	if g.loops, err = loop.NewGroup(cfg.Loops, loop.Config{
-		Listen: cfg.Listen, MaxConns: cfg.MaxConnections, MaxUnread: cfg.MaxFrame + 64<<10,
-		OutboxBytes: cfg.OutboxBytes, Budget: g.budget, Linger: linger, Logger: cfg.Logger,
+		Listen: cfg.Listen, MaxUnread: cfg.MaxFrame + 64<<10,
+		OutboxBytes: cfg.OutboxBytes, Budget: g.budget, Linger: linger, TLS: secret, Proxies: proxies, Logger: cfg.Logger,
 	}); err != nil {
 		return nil, err
 	}
-	if g.admin, err = admin.New(cfg.Admin, admin.Source{Set: g.set, Ready: g.Ready, Slowest: g.slowest}); err != nil {
+	if g.admin, err = admin.New(cfg.Admin, admin.Source{Set: g.set, Ready: g.Ready, Slowest: g.slowest, Control: g.control, Logger: cfg.Logger}); err != nil {
 		g.stopLoops()
 		return nil, err
 	}
-	g.wire(nonce)
+	if err := g.wire(nonce); err != nil {
+		g.admin.Close()
+		g.stopLoops()
+		return nil, err
+	}
 	return g, nil
 }
 
-func (g *Gateway) wire(nonce string) {
+func (g *Gateway) wire(nonce string) error {
 	cfg := g.cfg
+	source, err := cfg.source()
+	if err != nil {
+		return err
+	}
+	rules, err := cfg.rules(g.node, source)
+	if err != nil {
+		return err
+	}
+	g.keyring.source = source
+	g.verifier.Store(rules.Verifier)
 	rc := route.Config{
-		Nonce: nonce, Hello: cfg.hello(g.node), Namespaces: map[string]route.Namespace{}, Partitions: cfg.Partitions,
-		MaxSubscriptions: cfg.MaxSubscriptions, MaxRequests: cfg.MaxRequests, RequestTimeout: cfg.RequestTimeout,
-		WindowBytes: cfg.WindowBytes / len(g.loops), WindowTime: cfg.History,
+		Nonce: nonce, Rules: rules, Gate: g.gate, Flows: limit.NewChannels(), Partitions: cfg.Partitions, RequestTimeout: cfg.RequestTimeout,
+		WindowBytes: cfg.WindowBytes / len(g.loops), WindowTime: cfg.History, Logger: cfg.Logger,
 	}
-	for name, ns := range cfg.Namespaces {
-		rc.Namespaces[name], _ = ns.route() // validated
-	}
-	if cfg.Auth == "jwt" {
-		rc.Verifier, _ = auth.NewVerifier([]byte(cfg.JWTSecret)) // validated
-	}
+	origins, _ := wsio.ParseOrigins(cfg.Origins) // validated
 	sides := make([]relay.Loop, len(g.loops))
 	for i, l := range g.loops {
 		rc.Loop = i
-		r := route.New(rc, l, conn.Config{Path: "/ws", MaxFrame: cfg.MaxFrame, Heartbeat: cfg.Heartbeat})
+		r := route.New(rc, l, conn.Config{
+			Path: "/ws", MaxFrame: cfg.MaxFrame, Heartbeat: cfg.Heartbeat, Origins: origins, Deflate: cfg.Compression,
+		})
 		g.routers = append(g.routers, r)
 		sides[i] = relay.Loop{Poster: l, Sink: r}
 	}
 	g.relay = relay.New(relay.Config{
 		Node: g.node, Keys: stream.Keys{Prefix: cfg.Prefix}, Partitions: cfg.Partitions, RingBytes: cfg.RingBytes,
-		History: cfg.History, WindowBytes: cfg.WindowBytes / len(g.loops), Backlog: cfg.Backlog, Timeout: redisTimeout, Home: g.loops[0], Logger: cfg.Logger,
+		History: cfg.History, WindowBytes: cfg.WindowBytes / len(g.loops), Backlog: cfg.Backlog, Timeout: redisTimeout, Home: g.loops[0], Compression: cfg.compression(), Logger: cfg.Logger,
 	}, g.streams, sides)
 	for _, r := range g.routers {
 		r.Wire(g.relay)
 	}
 	g.registerMetrics()
+	return nil
 }
 
 // nodeName makes name, or the host's, fit for a key and a JSON string.
@@ -151,6 +182,11 @@ func (g *Gateway) Ready() error {
 	if g.stopping.Load() {
 		return errStopping
 	}
+	if v := g.verifier.Load(); v != nil {
+		if err := v.Ready(); err != nil {
+			return err
+		}
+	}
 	return g.relay.Ready()
 }
 
@@ -171,6 +207,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 		g.stopLoops()
 		return fmt.Errorf("start: %w", err)
 	}
+	stopFetching := g.serve(ctx)
+	defer stopFetching()
 	relayCtx, stopRelay := context.WithCancel(context.WithoutCancel(ctx))
 	var watching sync.WaitGroup
 	stopping, finished := make(chan struct{}), make(chan struct{})
@@ -187,8 +225,11 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	started, err := g.startLoops()
 	if err == nil {
-		log.Info("gateway is up", "listen", g.Addr().String(), "admin", g.Admin().String(), "redis", g.streams.Addr(), "node", g.node, "loops", len(g.loops), "auth", g.cfg.Auth)
+		log.Info("gateway is up", "listen", g.Addr().String(), "admin", g.Admin().String(), "redis", g.streams.Addr(), "node", g.node, "loops", len(g.loops), "auth", g.cfg.Auth, "tls", g.certificate != nil)
 		watching.Go(func() { g.watch(ctx) })
+		if g.certificate != nil {
+			wg.Go(func() { g.watchCertificate(ctx) })
+		}
 		<-ctx.Done()
 	}
 	begun := time.Now()
@@ -200,6 +241,25 @@ func (g *Gateway) Run(ctx context.Context) error {
 	g.stopLoops()
 	log.Info("stopped")
 	return err
+}
+
+// serve has keys fetched, the first time before it returns, and lets Reload in. The function that it returns ends both.
+func (g *Gateway) serve(ctx context.Context) (stop func()) {
+	g.changing.Lock()
+	defer g.changing.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	g.serving = ctx
+	if s := g.keyring.source; s != nil {
+		s.Fetch(ctx)
+		g.keep(ctx, s)
+	}
+	return func() {
+		cancel()
+		g.changing.Lock()
+		g.serving = nil
+		g.changing.Unlock()
+		g.fetching.Wait()
+	}
 }
 
 // startLoops returns the loops that run, also when one does not.

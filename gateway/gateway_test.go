@@ -35,7 +35,7 @@ func newTestGateway(t *testing.T, cfg Config) *testGateway {
 func newTestGatewayOn(t *testing.T, server *redistest.Server, cfg Config) *testGateway {
 	t.Helper()
 	cfg.Listen, cfg.Admin, cfg.Redis = "127.0.0.1:0", "127.0.0.1:0", server.URL()
-	if testing.Verbose() {
+	if testing.Verbose() && cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
 	}
 	g, err := New(cfg)

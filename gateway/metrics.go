@@ -3,8 +3,10 @@ package gateway
 import (
 	"fmt"
 
+	"github.com/millracehq/millrace/gateway/internal/auth"
 	"github.com/millracehq/millrace/gateway/internal/conn"
 	"github.com/millracehq/millrace/gateway/internal/hub"
+	"github.com/millracehq/millrace/gateway/internal/limit"
 	"github.com/millracehq/millrace/gateway/internal/relay"
 	"github.com/millracehq/millrace/gateway/internal/route"
 	"github.com/millracehq/millrace/gateway/protocol"
@@ -15,6 +17,7 @@ import (
 // they are asked for, from numbers that the loops copy once a second: no metric costs the hot path anything.
 func (g *Gateway) registerMetrics() {
 	g.sumRouters("millrace_connections", func(s *route.Stats) float64 { return float64(s.Connections) })
+	g.sumRouters("millrace_connections_compressed", func(s *route.Stats) float64 { return float64(s.Deflating) })
 	g.sumRouters("millrace_channels", func(s *route.Stats) float64 { return float64(s.Channels) })
 	g.sumRouters("millrace_subscriptions", func(s *route.Stats) float64 { return float64(s.Subscriptions) })
 	g.sumRouters("millrace_connections_paused", func(s *route.Stats) float64 { return float64(s.Paused) })
@@ -28,7 +31,25 @@ func (g *Gateway) registerMetrics() {
 		g.sumRouters(fmt.Sprintf("millrace_gaps_total{reason=%q}", why), func(s *route.Stats) float64 { return float64(s.Gaps[why]) })
 	}
 	g.sumRouters("millrace_answers_late_total", func(s *route.Stats) float64 { return float64(s.LateAnswers) })
-	g.sumRouters("millrace_credentials_refused_total", func(s *route.Stats) float64 { return float64(s.Refused) })
+	for why := range auth.Reasons {
+		g.sumRouters(fmt.Sprintf("millrace_credentials_refused_total{reason=%q}", why), func(s *route.Stats) float64 { return float64(s.Refused[why]) })
+	}
+	for l := limit.None + 1; l < limit.Limits; l++ {
+		g.sumRouters(fmt.Sprintf("millrace_limited_total{limit=%q}", l), func(s *route.Stats) float64 { return float64(s.Limited[l]) })
+	}
+	for i, result := range route.AskResults {
+		g.sumRouters(fmt.Sprintf("millrace_permissions_asked_total{result=%q}", result), func(s *route.Stats) float64 { return float64(s.Asked[i]) })
+	}
+	g.sumRouters("millrace_permissions_waiting", func(s *route.Stats) float64 { return float64(s.Asking) })
+	g.sumRouters("millrace_permissions_kept", func(s *route.Stats) float64 { return float64(s.Grants) })
+	g.sumRouters("millrace_kicked_total", func(s *route.Stats) float64 { return float64(s.Kicked) })
+	g.sumRouters("millrace_revoked_total", func(s *route.Stats) float64 { return float64(s.Revoked) })
+	g.sumRouters("millrace_notices_lost_total", func(s *route.Stats) float64 { return float64(s.Untold) })
+	g.ofKeys("millrace_keys", func(s auth.SourceStats) float64 { return float64(s.Keys) })
+	g.ofKeys("millrace_keys_age_seconds", func(s auth.SourceStats) float64 { return s.Age.Seconds() })
+	g.ofKeys("millrace_keys_fetched_total", func(s auth.SourceStats) float64 { return float64(s.Fetched) })
+	g.ofKeys("millrace_keys_fetch_failed_total", func(s auth.SourceStats) float64 { return float64(s.Failed) })
+	g.ofKeys("millrace_keys_unknown_total", func(s auth.SourceStats) float64 { return float64(s.Unknown) })
 	for verb := protocol.VerbNone; verb <= protocol.VerbPing; verb++ {
 		name := verb.String()
 		if name == "" {
@@ -56,6 +77,8 @@ func (g *Gateway) registerMetrics() {
 	g.sumLoops("millrace_loop_turns_total", func(s loop.Stats) float64 { return float64(s.Turns) })
 	g.sumLoops("millrace_loop_inbox_tasks", func(s loop.Stats) float64 { return float64(s.Inbox) })
 	g.sumLoops("millrace_unread_bytes", func(s loop.Stats) float64 { return float64(s.Unread) })
+	g.sumLoops("millrace_proxy_refused_total", func(s loop.Stats) float64 { return float64(s.ProxyRefused) })
+	g.registerTLSMetrics()
 	g.gauge("millrace_outbox_bytes", func() float64 { return float64(g.budget.Used()) })
 
 	g.ofRelay("millrace_stream_appended_total", func(s relay.Stats) float64 { return float64(s.Appended) })
@@ -71,6 +94,9 @@ func (g *Gateway) registerMetrics() {
 	g.ofRelay("millrace_stream_lost_total", func(s relay.Stats) float64 { return float64(s.Lost) })
 	g.ofRelay("millrace_stream_backlog_entries", func(s relay.Stats) float64 { return float64(s.Backlog) })
 	g.ofRelay("millrace_canary_age_seconds", func(s relay.Stats) float64 { return s.Canary.Seconds() })
+	g.ofRelay("millrace_compressions_total", func(s relay.Stats) float64 { return float64(s.Packed) })
+	g.ofRelay("millrace_compression_in_bytes_total", func(s relay.Stats) float64 { return float64(s.PackedFrom) })
+	g.ofRelay("millrace_compression_out_bytes_total", func(s relay.Stats) float64 { return float64(s.PackedTo) })
 	g.ofRelay("millrace_ring_entries", func(s relay.Stats) float64 { return float64(s.Ring) })
 	g.ofRelay("millrace_ring_bytes", func(s relay.Stats) float64 { return float64(s.RingBytes) })
 	g.ofRelay("millrace_unswept_bytes", func(s relay.Stats) float64 { return float64(s.Unswept) })
@@ -107,6 +133,16 @@ func (g *Gateway) sumLoops(name string, of func(loop.Stats) float64) {
 			sum += of(l.Stats())
 		}
 		return sum
+	})
+}
+
+// ofKeys is about the key set, if there is one.
+func (g *Gateway) ofKeys(name string, of func(auth.SourceStats) float64) {
+	g.gauge(name, func() float64 {
+		if v := g.verifier.Load(); v != nil {
+			return of(v.Stats())
+		}
+		return 0
 	})
 }
 

@@ -31,11 +31,11 @@ func (p *progress) interval() time.Duration {
 	return time.Second
 }
 
-func (p *progress) show(now swarm.Progress) {
+func (p *progress) show(now swarm.Progress, p99 float64) {
 	if p.w == nil || now.Phase >= swarm.PhaseClose {
 		return
 	}
-	line := p.line(now)
+	line := p.line(now, p99)
 	p.last = now
 	if !p.terminal {
 		fmt.Fprintln(p.w, line)
@@ -52,7 +52,7 @@ func (p *progress) finish() {
 	}
 }
 
-func (p *progress) line(now swarm.Progress) string {
+func (p *progress) line(now swarm.Progress, p99 float64) string {
 	s := p.scenario
 	elapsed := time.Duration(now.Now - now.PhaseStart)
 	share := 0.0
@@ -71,7 +71,7 @@ func (p *progress) line(now swarm.Progress) string {
 		if span := float64(now.Now-p.last.Now) / 1e9; p.last.Phase == now.Phase && span > 0 && !p.terminal {
 			text += fmt.Sprintf(" (%.0f/s)", float64(now.Received-p.last.Received)/span)
 		}
-		text += ", p(99)=" + formatMS(now.P99)
+		text += ", p(99)=" + formatMS(p99)
 	}
 	return fmt.Sprintf("%-7s %s %3.0f%%  %5.1fs  %s", now.Phase, bar(share), share*100, elapsed.Seconds(), text)
 }

@@ -22,7 +22,9 @@ const (
 	ExitConfig      = 104 // the scenario is not valid
 	ExitInterrupted = 105 // stopped by a signal
 	ExitStart       = 107 // the run could not start
+	ExitPanic       = 109 // a fault of this program
 	ExitInvalid     = 111 // everything held, but the generator was the limit
+	ExitUnsure      = 112 // nothing failed, but a threshold is inconclusive: within its confidence interval
 	ExitNoFile      = 255 // there is no such file
 )
 
@@ -71,13 +73,15 @@ type PhaseStart struct {
 
 // ThresholdResult is the verdict on one threshold.
 type ThresholdResult struct {
-	Metric    string  `json:"metric"`
-	Threshold string  `json:"threshold"`
-	OK        bool    `json:"ok"`
-	Method    string  `json:"method"`
-	Value     float64 `json:"value"`
-	Known     bool    `json:"known"`         // there was enough evidence for a value
-	Why       string  `json:"why,omitempty"` // it failed
+	Metric    string         `json:"metric"`
+	Threshold string         `json:"threshold"`
+	OK        bool           `json:"ok"`
+	Outcome   metric.Outcome `json:"outcome"` // pass, fail or inconclusive
+	Method    string         `json:"method"`
+	Value     float64        `json:"value"`
+	Interval  []float64      `json:"interval_95,omitempty"` // low and high end of its confidence interval
+	Known     bool           `json:"known"`                 // there was enough evidence for a value
+	Why       string         `json:"why,omitempty"`         // it did not pass
 
 	kind metric.Kind
 }
@@ -106,7 +110,7 @@ func (r *run) report() *Report {
 	rep.stats, _ = r.scenario.trendStats()
 	rep.Seconds = rep.account.Seconds
 	rep.Warmup = rep.account.Warmup
-	m := r.swarm.Metrics()
+	m := r.total
 	rep.Generator = judge(m, r.from, r.to)
 	for _, p := range r.marks {
 		rep.Phases = append(rep.Phases, PhaseStart{p.Phase.String(), p.At})
@@ -114,8 +118,12 @@ func (r *run) report() *Report {
 	for _, b := range r.bound {
 		v := b.Check(rep.Seconds)
 		rep.Thresholds = append(rep.Thresholds, ThresholdResult{
-			Metric: b.Metric, Threshold: b.Source, OK: v.OK, Method: b.Method.String(), Value: v.Value, Known: v.Known, Why: v.Why, kind: b.Entry.Metric.Kind(),
+			Metric: b.Metric, Threshold: b.Source, OK: v.OK, Outcome: v.Outcome, Method: b.Method.String(), Value: v.Value, Known: v.Known, Why: v.Why,
+			kind: b.Entry.Metric.Kind(),
 		})
+		if t := &rep.Thresholds[len(rep.Thresholds)-1]; v.Interval {
+			t.Interval = []float64{v.Low, v.High}
+		}
 	}
 	rep.Evidence = evidence(r.scenario, m, rep.account)
 	rep.Metrics = make(map[string]Values, len(r.set))
@@ -129,13 +137,17 @@ func (r *run) report() *Report {
 func (rep *Report) conclude() {
 	rep.Passed = !slices.ContainsFunc(rep.Thresholds, func(t ThresholdResult) bool { return !t.OK }) &&
 		!slices.ContainsFunc(rep.Evidence, func(c Check) bool { return !c.OK })
+	failed := slices.ContainsFunc(rep.Thresholds, func(t ThresholdResult) bool { return t.Outcome == metric.Failed }) ||
+		slices.ContainsFunc(rep.Evidence, func(c Check) bool { return !c.OK })
 	switch {
 	case rep.Interrupted:
 		rep.Passed, rep.ExitCode = false, ExitInterrupted
-	case rep.Aborted != "", !rep.Passed:
+	case rep.Aborted != "", failed:
 		rep.Passed, rep.ExitCode = false, ExitFailed
 	case rep.Generator.Verdict == VerdictInvalid:
 		rep.Passed, rep.ExitCode = false, ExitInvalid
+	case !rep.Passed:
+		rep.ExitCode = ExitUnsure
 	}
 }
 

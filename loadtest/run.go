@@ -20,6 +20,7 @@ type Options struct {
 	Progress io.Writer    // live progress; nil: none
 	Terminal bool         // Progress is one: redraw a line instead of writing one a second
 	Phases   io.Writer    // gets a JSON line at the beginning of each phase and at each event; nil: nobody
+	Outputs  []Output     // get what is measured as it is
 	Logger   *slog.Logger // nil: none
 }
 
@@ -27,12 +28,17 @@ type Options struct {
 var (
 	ErrConfig = errors.New("the scenario is not valid")
 	ErrStart  = errors.New("the run could not start")
+	ErrOutput = errors.New("the run is over, but an output is not complete")
 )
 
-const thresholdInterval = 2 * time.Second
+const (
+	snapshotInterval  = time.Second
+	thresholdInterval = 2 * time.Second
+)
 
 // Run runs a scenario to its end and judges it. When ctx ends, the load stops, what is under way is still waited for, and the
-// report says that the run was interrupted. Errors wrap [ErrConfig] or [ErrStart]; a run that failed is a report.
+// report says that the run was interrupted. Errors wrap [ErrConfig], [ErrStart] or, with a report beside it, [ErrOutput]; a run that failed is a
+// report.
 func Run(ctx context.Context, s *Scenario, o Options) (*Report, error) {
 	if err := s.Validate(); err != nil {
 		return nil, fmt.Errorf("%w:\n%w", ErrConfig, err)
@@ -49,14 +55,22 @@ func Run(ctx context.Context, s *Scenario, o Options) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStart, err)
 	}
-	r := &run{scenario: s, options: o, swarm: sw, set: sw.Metrics().Set(), started: time.Now()}
+	r := &run{scenario: s, options: o, swarm: sw, total: swarm.NewMetrics(), started: time.Now()}
+	r.recent, _ = sw.Metrics().Set().With(s.selectors()) // Validate has told the errors
+	r.set, _ = r.total.Set().With(s.selectors())
 	r.bound, _ = s.bind(r.set)
-	if err := sw.Start(); err != nil {
+	if err := r.startOutputs(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStart, err)
 	}
+	if err := sw.Start(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrStart, errors.Join(err, r.stopOutputs(nil)))
+	}
+	r.taken = time.Now()
 	r.watch(ctx)
-	sw.Close() // from here on the metrics are ours
-	return r.report(), nil
+	sw.Close() // from here on its metrics are ours
+	r.enter(r.recent.Take())
+	rep := r.report()
+	return rep, r.stopOutputs(rep)
 }
 
 func (s *Scenario) swarmConfig(t target, logger *slog.Logger) swarm.Config {
@@ -82,12 +96,15 @@ func (s *Scenario) swarmConfig(t target, logger *slog.Logger) swarm.Config {
 	}
 }
 
-// run is a run under way. It belongs to the goroutine of Run; the metrics belong to the swarm until that is done.
+// run is a run under way. It belongs to the goroutine of Run. Each second it takes over what the swarm has measured.
 type run struct {
 	scenario *Scenario
 	options  Options
 	swarm    *swarm.Swarm
-	set      metric.Set
+	recent   metric.Set     // the swarm's: what came since the last snapshot; only touched on its loop
+	total    *swarm.Metrics // of all snapshots
+	set      metric.Set     // of total
+	taken    time.Time      // the last snapshot
 	bound    []metric.Bound
 	started  time.Time
 
@@ -96,6 +113,7 @@ type run struct {
 	steady      time.Time
 	interrupted bool
 	aborted     string // threshold that ended the run
+	outputErr   error  // the first
 }
 
 // watch follows the run to its end.
@@ -104,6 +122,8 @@ func (r *run) watch(ctx context.Context) {
 	defer progress.finish()
 	thresholds := time.NewTicker(thresholdInterval)
 	defer thresholds.Stop()
+	snapshots := time.NewTicker(snapshotInterval)
+	defer snapshots.Stop()
 	redraw := time.NewTicker(progress.interval())
 	defer redraw.Stop()
 	marks, interrupt := r.swarm.Marks(), ctx.Done()
@@ -115,12 +135,14 @@ func (r *run) watch(ctx context.Context) {
 				return
 			}
 			r.mark(m)
+		case <-snapshots.C:
+			r.take()
 		case <-thresholds.C:
 			r.abortOnCrossed()
 		case <-redraw.C:
 			var p swarm.Progress
 			r.swarm.Do(func() { p = r.swarm.Progress() })
-			progress.show(p)
+			progress.show(p, r.total.Latency.Percentile(99))
 		case <-interrupt:
 			interrupt = nil
 			r.interrupted = true
@@ -132,6 +154,7 @@ func (r *run) watch(ctx context.Context) {
 // mark takes note of a phase that has begun, or of an event in it.
 func (r *run) mark(m swarm.Mark) {
 	if m.Event == "" {
+		r.take() // so that each snapshot is of one phase
 		r.marks = append(r.marks, m)
 		switch m.Phase {
 		case swarm.PhaseSteady:
@@ -161,16 +184,14 @@ func (r *run) abortOnCrossed() {
 		return
 	}
 	elapsed := time.Since(r.steady)
-	r.swarm.Do(func() {
-		for _, b := range r.bound {
-			if !b.AbortOnFail || elapsed < b.AbortDelay {
-				continue
-			}
-			if v := b.Check(elapsed.Seconds()); v.Known && !v.OK {
-				r.aborted = b.Metric + " " + b.Source
-			}
+	for _, b := range r.bound {
+		if !b.AbortOnFail || elapsed < b.AbortDelay {
+			continue
 		}
-	})
+		if v := b.Check(elapsed.Seconds()); v.Known && v.Outcome == metric.Failed {
+			r.aborted = b.Metric + " " + b.Source
+		}
+	}
 	if r.aborted != "" {
 		r.swarm.Stop()
 	}

@@ -2,6 +2,7 @@ package loadtest
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -169,7 +170,10 @@ func (s Scenario) Resolved() *Scenario {
 // channel is the name of the i-th channel of a resolved scenario.
 func (c Channels) channel(i int) string { return strings.ReplaceAll(c.Name, "%d", strconv.Itoa(i)) }
 
-// bind finds the metrics of all thresholds in set. All faults come together.
+// selectors are what thresholds are about, sorted.
+func (s *Scenario) selectors() []string { return slices.Sorted(maps.Keys(s.Thresholds)) }
+
+// bind finds the metrics of all thresholds in set, which has the parts that they ask for. All faults come together.
 func (s *Scenario) bind(set metric.Set) (bound []metric.Bound, faults []string) {
 	names := make([]string, 0, len(s.Thresholds))
 	for name := range s.Thresholds {

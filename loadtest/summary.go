@@ -62,6 +62,8 @@ func (rep *Report) conclusion() string {
 		return name + ": FAILED: ended by the threshold " + rep.Aborted
 	case rep.Passed:
 		return name + ": passed"
+	case rep.ExitCode == ExitUnsure:
+		return name + ": INCONCLUSIVE: nothing failed, but a bound lies within the confidence interval of what was measured"
 	case rep.ExitCode == ExitInvalid:
 		return name + ": INVALID: the generator was the limit, so that its figures say nothing about the server"
 	}
@@ -87,12 +89,18 @@ func (rep *Report) writeThresholds(b *strings.Builder, p painter) {
 		value := trim(t.Value)
 		if t.kind == metric.KindTrend {
 			value = formatMS(t.Value)
+			if len(t.Interval) == 2 {
+				value += fmt.Sprintf(" (95%% between %s and %s)", formatMS(t.Interval[0]), formatMS(t.Interval[1]))
+			}
 		} else if t.kind == metric.KindRate {
 			value = fmt.Sprintf("%.4f%%", t.Value*100)
 		}
-		if t.Known {
+		switch {
+		case t.Outcome == metric.Inconclusive:
+			fmt.Fprintf(b, "    ? '%s' %s=%s inconclusive: %s\n", t.Threshold, t.Method, value, t.Why)
+		case t.Known:
 			fmt.Fprintf(b, "    %s '%s' %s=%s\n", p.ok(t.OK), t.Threshold, t.Method, value)
-		} else {
+		default:
 			fmt.Fprintf(b, "    %s '%s' %s\n", p.ok(false), t.Threshold, t.Why)
 		}
 	}

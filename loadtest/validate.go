@@ -41,7 +41,11 @@ func (s *Scenario) Validate() error {
 	f.add(s.Warmup >= 0, "warmup: %s is below zero", s.Warmup)
 	f.add(s.Drain >= 0, "drain: %s is below zero", s.Drain)
 	f.add(s.Duration > 0, "duration: %s; a run needs a steady phase to be judged by", s.Duration)
-	_, bad := s.bind(swarm.NewMetrics().Set())
+	set, err := swarm.NewMetrics().Set().With(s.selectors())
+	if err != nil {
+		f = append(f, err.Error())
+	}
+	_, bad := s.bind(set)
 	f = append(f, bad...)
 	_, bad = s.trendStats()
 	f = append(f, bad...)

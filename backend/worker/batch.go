@@ -183,7 +183,7 @@ func (w *Worker) dispatch(ctx context.Context, e *Event) error {
 	} else {
 		w.metrics.handlerErrors.Inc()
 	}
-	if e.Kind != stream.KindReq {
+	if e.Kind == stream.KindPub || !e.Asked() {
 		return err
 	}
 	w.logFailure("handler failed, the client gets err 500", e, err)

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -85,6 +86,9 @@ func (e *Event) Namespace() string {
 // Reply answers a req with data. A client gets one answer: later ones are dropped, as is the answer to an event whose
 // client wants none.
 func (e *Event) Reply(data []byte, opts ...Option) {
+	if e.Kind != stream.KindReq {
+		return
+	}
 	f := e.effect(data, opts)
 	e.answer(stream.Answer{Kind: stream.KindRes, Binary: f.binary, Data: string(data)})
 }
@@ -92,6 +96,9 @@ func (e *Event) Reply(data []byte, opts ...Option) {
 // ReplyError answers a req with an error, as [Event.Reply] does. code is 100 to 4999 (docs/PROTOCOL.md section 5; others
 // become 500), text one line for people.
 func (e *Event) ReplyError(code int, text string) {
+	if e.Kind != stream.KindReq {
+		return
+	}
 	if code < 100 || code > 4999 {
 		code = codeFailed
 	}
@@ -100,14 +107,44 @@ func (e *Event) ReplyError(code int, text string) {
 
 // Codes of answers that no handler gave (docs/PROTOCOL.md section 5).
 const (
+	codeDenied    = 403
 	codeNoHandler = 404
 	codeDone      = 409
 	codeFailed    = 500
 	codeKicked    = 4102
 )
 
+// Asked says whether the gateway waits for an answer: [Event.Reply] or [Event.ReplyError] to a req; [Event.Grant] or [Event.Deny] to an open or a sub
+// where the gateway or the namespace has authorize: backend.
+func (e *Event) Asked() bool { return e.ref != "" && e.ref != "-" }
+
+// Grant allows what an open or a sub asks for: to be connected, or to subscribe. The gateway remembers it for the user, and for the channel, as
+// long as ttl says, and does not ask again meanwhile; with 0 it asks each time. A revoke or a kick ends that.
+func (e *Event) Grant(ttl time.Duration) {
+	if e.Kind == stream.KindReq {
+		return
+	}
+	var data string
+	if ms := ttl.Milliseconds(); ms > 0 {
+		data = `{"ttl_ms":` + strconv.FormatInt(ms, 10) + `}`
+	}
+	e.answer(stream.Answer{Kind: stream.KindGrant, Data: data})
+}
+
+// Deny refuses what an open or a sub asks for: the client gets err CODE and text for a sub, bye 4100 for an open. A code of 0 is 403.
+// What is neither granted nor denied when the handler returns is denied.
+func (e *Event) Deny(code int, text string) {
+	if e.Kind == stream.KindReq {
+		return
+	}
+	if code < 400 || code > 4999 {
+		code = codeDenied
+	}
+	e.answer(stream.Answer{Kind: stream.KindErr, Code: code, Data: text})
+}
+
 func (e *Event) answer(a stream.Answer) {
-	if e.Kind != stream.KindReq || e.ref == "" || e.ref == "-" || e.answered != nil {
+	if !e.Asked() || e.Kind == stream.KindPub || e.answered != nil {
 		return
 	}
 	e.answered = &a
@@ -149,7 +186,7 @@ func (e *Event) Revoke(channel, user string) {
 	e.publications = append(e.publications, stream.Publication{Kind: stream.KindRevoke, Channel: channel, User: user})
 }
 
-// Kick closes the connections of a user with 4102, on all gateways that serve a channel to anybody. It writes to every partition.
+// Kick closes the connections of a user with 4102, on all gateways.
 func (e *Event) Kick(user string) {
 	e.publications = append(e.publications, stream.Publication{Kind: stream.KindKick, User: user})
 }
@@ -168,10 +205,12 @@ func (e *Event) fail(code int, text string) {
 	e.publications, e.answers, e.answered = nil, nil, nil
 	e.seen = "" // the client may try the same ID again
 	e.ReplyError(code, text)
+	e.Deny(code, text)
 }
 
 // outcome is what is committed for the event.
 func (e *Event) outcome() redis.Outcome {
+	e.Deny(codeDenied, "the backend does not allow it") // unless it has answered
 	o := redis.Outcome{Ref: e.entry, Seen: e.seen, Publications: e.publications, Answers: e.answers}
 	if o.Seen != "" {
 		o.SeenValue = keptAnswer(e.answered)

@@ -23,6 +23,7 @@ type Options struct {
 	Header     http.Header  // further headers of the upgrade request
 	HTTPClient *http.Client // for the upgrade request; default http.DefaultClient
 	Protocols  []string     // subprotocols to offer; default millrace.v1
+	Compress   bool         // offer permessage-deflate: large publications come compressed, where the gateway has that on
 
 	// The rest is for Dial alone.
 
@@ -56,9 +57,13 @@ func DialRaw(ctx context.Context, url string, opts Options) (*Raw, error) {
 	if protocols == nil {
 		protocols = []string{subprotocol}
 	}
+	mode := websocket.CompressionDisabled
+	if opts.Compress {
+		mode = websocket.CompressionNoContextTakeover
+	}
 	//nolint:bodyclose // the WebSocket library has closed it
 	ws, resp, err := websocket.Dial(ctx, url, &websocket.DialOptions{
-		HTTPClient: opts.HTTPClient, HTTPHeader: header, Subprotocols: protocols,
+		HTTPClient: opts.HTTPClient, HTTPHeader: header, Subprotocols: protocols, CompressionMode: mode,
 	})
 	if err != nil {
 		if resp != nil && resp.StatusCode != http.StatusSwitchingProtocols {

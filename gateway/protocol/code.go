@@ -20,6 +20,7 @@ const (
 // Close codes. 40xx: come back; 41xx: do not.
 const (
 	CloseGoingAway    Code = 1001
+	CloseFailed       Code = 1011 // the gateway could not do its part
 	CloseDrain        Code = 4000
 	CloseSlowConsumer Code = 4001
 	CloseHeartbeat    Code = 4002

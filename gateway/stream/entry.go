@@ -144,6 +144,14 @@ func (p *Publication) AppendFields(v []string) []string {
 	return append(v, "data", p.Data)
 }
 
+// Partition is where it belongs, of n partitions: a kick has no channel, and goes to the partition of its user.
+func (p *Publication) Partition(n int) int {
+	if p.Kind == KindKick {
+		return Partition(p.User, n)
+	}
+	return Partition(p.Channel, n)
+}
+
 // Values are the same as values of any type.
 func (p *Publication) Values() []any { return anyValues(p.AppendFields(nil)) }
 

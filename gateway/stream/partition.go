@@ -25,8 +25,8 @@ func CRC16[T ~string | ~[]byte](s T) uint16 {
 	return crc
 }
 
-// Partition is the number, 0 to n-1, of the partition that holds name: a channel, or the session of an
-// entry that has no channel. Order is kept within one partition.
+// Partition is the number, 0 to n-1, of the partition that holds name: a channel, the session of an
+// entry that has no channel, or the user of a kick. Order is kept within one partition.
 func Partition[T ~string | ~[]byte](name T, n int) int {
 	return int(CRC16(name)) % n
 }

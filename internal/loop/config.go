@@ -1,23 +1,27 @@
 package loop
 
 import (
+	"crypto/tls"
 	"log/slog"
+	"net/netip"
 	"sync/atomic"
 	"time"
 )
 
 // Config of a Loop; the zero value has the defaults named here.
 type Config struct {
-	Listen      string        // HOST:PORT to accept on; empty: only Dial
-	MaxConns    int           // accepted connections beyond are closed at once; default: descriptor limit less 200
-	ReadBuffer  int           // bytes, one for the whole loop; default 64 KiB
-	MaxUnread   int           // most unconsumed bytes of one connection; default 1 MiB
-	SendBuffer  int           // SO_SNDBUF of accepted connections in bytes, so that a slow reader shows early; default 64 KiB, -1 leaves the kernel's
-	OutboxBytes int           // most unsent bytes of one connection, less when much of Budget is used; default 1 MiB
-	Budget      *Budget       // most unsent bytes of the process, shared by its loops; default 256 MiB
-	InboxTasks  int           // most posted functions that wait; default 1024
-	Linger      time.Duration // how long the loop may hold netpoll's poller, waiting for more; default 0: not at all, for pollers that serve several loops. Needs GOMAXPROCS above the number of loops
-	Logger      *slog.Logger  // default: none
+	Listen      string         // HOST:PORT to accept on; empty: only Dial
+	MaxConns    int            // accepted connections beyond are closed at once; default: descriptor limit less 200
+	ReadBuffer  int            // bytes, one for the whole loop; default 64 KiB
+	MaxUnread   int            // most unconsumed bytes of one connection; default 1 MiB
+	SendBuffer  int            // SO_SNDBUF of accepted connections in bytes, so that a slow reader shows early; default 64 KiB, -1 leaves the kernel's
+	OutboxBytes int            // most unsent bytes of one connection, less when much of Budget is used; default 1 MiB
+	Budget      *Budget        // most unsent bytes of the process, shared by its loops; default 256 MiB
+	InboxTasks  int            // most posted functions that wait; default 1024
+	Linger      time.Duration  // how long the loop may hold netpoll's poller, waiting for more; default 0: not at all, for pollers that serve several loops. Needs GOMAXPROCS above the number of loops
+	TLS         *tls.Config    // accepted connections speak TLS; default: none does
+	Proxies     []netip.Prefix // accepted connections must come from these and begin with a PROXY header; default: none does
+	Logger      *slog.Logger   // default: none
 }
 
 // Budget bounds a number of bytes over several loops.

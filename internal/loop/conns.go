@@ -76,7 +76,11 @@ func (l *Loop) acceptBurst() {
 		c := l.enter(fd, stateOpen, watchRead)
 		l.counts.Accepted++
 		l.current = c
-		l.handler.Open(c)
+		if l.proxied != nil {
+			l.awaitProxy(c)
+		} else {
+			l.opened(c, l.record(c))
+		}
 	}
 }
 
@@ -144,6 +148,10 @@ func (l *Loop) CloseAfterFlush(c Conn) {
 	if r == nil || r.state != stateOpen {
 		return
 	}
+	if r.flags&flagTLS != 0 && l.encrypted(c) == nil { // nothing can be said yet
+		l.Close(c, ReasonLinger)
+		return
+	}
 	r.state = stateClosing
 	r.flags &^= flagPaused
 	l.Arm(c, lingerClose)
@@ -153,6 +161,9 @@ func (l *Loop) CloseAfterFlush(c Conn) {
 
 func (l *Loop) shutWhenSent(c Conn, r *record) {
 	if r.state == stateClosing && r.out == 0 && r.flags&flagShut == 0 {
+		if r.flags&flagTLS != 0 && !l.goodbye(c, r) {
+			return
+		}
 		r.flags |= flagShut
 		_ = unix.Shutdown(int(c.FD), unix.SHUT_WR)
 	}
@@ -167,13 +178,19 @@ func (l *Loop) bury() {
 			continue
 		}
 		l.unlink(r)
+		if r.flags&flagTLS != 0 {
+			l.endSession(c, r)
+		}
+		if l.proxied != nil {
+			delete(l.proxied.remotes, c.FD)
+		}
 		if r.tail != 0 {
 			l.tails.drop(r.tail)
 		}
 		if r.out != 0 {
 			l.closeOutbox(r)
 		}
-		why, h := r.why, l.handlerOf(c.FD, r)
+		why, h, unheard := r.why, l.handlerOf(c.FD, r), r.flags&flagProxy != 0
 		if r.flags&flagAdopted != 0 {
 			delete(l.adopted, c.FD)
 		} else {
@@ -185,7 +202,9 @@ func (l *Loop) bury() {
 			l.deaf = !l.add(int32(l.listenFD), unix.EPOLLIN, 0)
 		}
 		l.current = c
-		h.Closed(c, why)
+		if !unheard {
+			h.Closed(c, why)
+		}
 	}
 	l.dead = l.dead[:0]
 }

@@ -38,6 +38,8 @@ const (
 	ReasonLinger                // closed after everything was sent, or after the linger time
 	ReasonStopped               // the loop was stopped
 	ReasonPanic                 // the Handler panicked on this connection
+	ReasonTLS                   // no TLS, or broken TLS
+	ReasonProxy                 // no PROXY header, or from somebody who may not send one; the Handler does not hear of it
 	ReasonUser                  // first of the Handler's own
 )
 

@@ -94,10 +94,15 @@ func (l *Loop) Clock() int64 { return l.clock.now() }
 // Addr is where the loop accepts; nil when it does not.
 func (l *Loop) Addr() net.Addr { return l.addr }
 
-// Remote is the address of c's other end, asked of the kernel; not valid when c is gone or the kernel does not know.
+// Remote is the address of c's other end, as a trusted proxy has announced it (Config.Proxies) or else asked of the kernel; not valid when c is gone or the kernel does not know.
 func (l *Loop) Remote(c Conn) netip.AddrPort {
 	if l.record(c) == nil {
 		return netip.AddrPort{}
+	}
+	if l.proxied != nil {
+		if a, ok := l.proxied.remotes[c.FD]; ok {
+			return a
+		}
 	}
 	switch sa, _ := unix.Getpeername(int(c.FD)); sa := sa.(type) {
 	case *unix.SockaddrInet4:

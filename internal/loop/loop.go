@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -37,7 +38,10 @@ type Loop struct {
 	addr    net.Addr
 	serving sync.WaitGroup
 	netloop netpoll.EventLoop
-	ended   chan struct{} // closed when nothing runs on the loop any more
+	ended   chan struct{}  // closed when nothing runs on the loop any more
+	shaking sync.WaitGroup // the handshakes of this loop
+	vault   *vault
+	proxied *proxied
 
 	inbox inbox
 	stats published
@@ -67,7 +71,7 @@ type Loop struct {
 }
 
 // New makes a loop and, when cfg.Listen is set, binds its port; connections are accepted from Start on.
-func New(cfg Config) (*Loop, error) { return newLoop(cfg.withDefaults(), false) }
+func New(cfg Config) (*Loop, error) { return newLoop(cfg.withDefaults(), newHandshakes(), false) }
 
 // NewGroup makes n loops that share the port of cfg.Listen and the budget; the kernel spreads connections over them.
 func NewGroup(n int, cfg Config) ([]*Loop, error) {
@@ -82,9 +86,9 @@ func NewGroup(n int, cfg Config) ([]*Loop, error) {
 			return nil, err
 		}
 	}
-	loops := make([]*Loop, 0, n)
+	loops, shakes := make([]*Loop, 0, n), newHandshakes()
 	for range n {
-		l, err := newLoop(cfg, shared)
+		l, err := newLoop(cfg, shakes, shared)
 		if err != nil {
 			for _, l := range loops {
 				l.release()
@@ -96,7 +100,7 @@ func NewGroup(n int, cfg Config) ([]*Loop, error) {
 	return loops, nil
 }
 
-func newLoop(cfg Config, shared bool) (*Loop, error) {
+func newLoop(cfg Config, shakes *handshakes, shared bool) (*Loop, error) {
 	l := &Loop{
 		cfg:      cfg,
 		clock:    newClock(),
@@ -105,6 +109,12 @@ func newLoop(cfg Config, shared bool) (*Loop, error) {
 		ended:    make(chan struct{}),
 		events:   make([]unix.EpollEvent, maxEvents),
 		buf:      make([]byte, cfg.ReadBuffer),
+	}
+	if cfg.TLS != nil {
+		l.vault = newVault(cfg.TLS, shakes, cfg.ReadBuffer)
+	}
+	if len(cfg.Proxies) > 0 {
+		l.proxied = &proxied{trusted: cfg.Proxies, remotes: map[int32]netip.AddrPort{}}
 	}
 	l.inbox.room.L = &l.inbox.mu
 	l.now = l.clock.now()
@@ -162,6 +172,7 @@ func (l *Loop) Stop() {
 	<-done
 	_ = l.netloop.Shutdown(context.Background()) // has no connections of its own to wait for
 	l.serving.Wait()
+	l.shaking.Wait()
 	close(l.ended)
 	l.release()
 }

@@ -11,6 +11,7 @@ type outbox struct {
 	owner Conn
 	since uint32 // tick at which it was opened
 	begun bool   // part of the first one has been sent: dropping it would break the stream
+	lent  bool   // with TLS, within flush: the first one is in a buffer of the loop
 	bytes int    // 0: nobody's
 }
 
@@ -43,6 +44,9 @@ func (l *Loop) send(c Conn, b []byte, shared bool) Result {
 	r := l.conns.At(c.FD)
 	if r.gen != c.Gen || r.state != stateOpen {
 		return Gone
+	}
+	if r.flags&flagTLS != 0 {
+		return l.sendSealed(c, r, b, shared)
 	}
 	if r.out != 0 {
 		return l.queue(c.FD, r, b, false, shared)
@@ -159,6 +163,9 @@ const maxVector = 64
 
 // flush sends what waits, and reports whether nothing is left.
 func (l *Loop) flush(c Conn, r *record) bool {
+	if r.flags&flagTLS != 0 {
+		return l.flushSealed(c, r)
+	}
 	o := l.outs.boxes[r.out]
 	for len(o.queue) > 0 {
 		iov := l.vector[:0]
@@ -218,7 +225,7 @@ func (l *Loop) closeOutbox(r *record) {
 	o := l.outs.boxes[r.out]
 	l.cfg.Budget.give(o.bytes)
 	clear(o.queue)
-	o.queue, o.bytes, o.begun = o.queue[:0], 0, false
+	o.queue, o.bytes, o.begun, o.lent = o.queue[:0], 0, false, false
 	if cap(o.queue) > maxVector {
 		o.queue = nil
 	}

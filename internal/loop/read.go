@@ -8,6 +8,10 @@ func (l *Loop) read(c Conn, r *record) {
 	if r.flags&flagPaused != 0 {
 		return
 	}
+	if r.flags&(flagTLS|flagProxy) != 0 {
+		l.readEdge(c, r)
+		return
+	}
 	for budget := readTurn; ; {
 		buf, kept := l.buf, 0
 		if r.tail != 0 {

@@ -33,6 +33,8 @@ const (
 	flagShut                      // our side of the TCP connection is shut
 	flagHangup                    // the peer has shut its side; to be seen after the last byte is read
 	flagAdopted                   // served by a Handler of its own, in Loop.adopted
+	flagTLS                       // encrypted, or to be
+	flagProxy                     // the handler has not heard of it: the PROXY header is still to come
 )
 
 // record of c, or nil when that connection is gone.

@@ -7,6 +7,7 @@ type counts struct {
 	Accepted, Refused, Panics       uint64
 	Reads, Sends, BytesIn, BytesOut uint64
 	Turns                           uint64
+	ProxyRefused                    uint64
 }
 
 // Stats is a copy of a loop's numbers, at most a second old.
@@ -23,11 +24,14 @@ type Stats struct {
 	Unsent   int64 // bytes in the outboxes of all loops that share the budget
 	Unread   int64 // bytes in buffers for incomplete frames
 	Inbox    int   // posted functions that wait
+
+	ProxyRefused uint64 // closed for want of a PROXY header, a good one, or trust in its sender
 }
 
 type published struct {
 	conns, unread                                           atomic.Int64
 	accepted, refused, panics, reads, sends, in, out, turns atomic.Uint64
+	proxyRefused                                            atomic.Uint64
 }
 
 func (l *Loop) publish() {
@@ -42,6 +46,7 @@ func (l *Loop) publish() {
 	s.in.Store(c.BytesIn)
 	s.out.Store(c.BytesOut)
 	s.turns.Store(c.Turns)
+	s.proxyRefused.Store(c.ProxyRefused)
 }
 
 // Stats may be called from any goroutine.
@@ -60,5 +65,29 @@ func (l *Loop) Stats() Stats {
 		Unsent:   l.cfg.Budget.Used(),
 		Unread:   s.unread.Load(),
 		Inbox:    l.inbox.len(),
+
+		ProxyRefused: s.proxyRefused.Load(),
+	}
+}
+
+// HandshakeStats are those of the TLS handshakes of a loop's group.
+type HandshakeStats struct {
+	Running int    // now: each is a goroutine
+	Done    uint64 // since start, as all below
+	Resumed uint64 // of those, with a session ticket
+	Failed  uint64 // no TLS, no common version or cipher, given up by the client
+	Evicted uint64 // waited longest for their client when there were too many
+	Refused uint64 // too many, none of which waited
+}
+
+// Handshakes may be called from any goroutine. It is zero without TLS.
+func (l *Loop) Handshakes() HandshakeStats {
+	if l.vault == nil {
+		return HandshakeStats{}
+	}
+	hs := l.vault.shakes
+	return HandshakeStats{
+		Running: hs.count(), Done: hs.done.Load(), Resumed: hs.resumed.Load(),
+		Failed: hs.failed.Load(), Evicted: hs.evicted.Load(), Refused: hs.refused.Load(),
 	}
 }

@@ -31,6 +31,12 @@ func recv(fd int32, b []byte) (int, syscall.Errno) {
 	return int(n), errno
 }
 
+// peek is recv that leaves the bytes where they are.
+func peek(fd int32, b []byte) (int, syscall.Errno) {
+	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_PEEK, 0, 0)
+	return int(n), errno
+}
+
 func sendVector(fd int32, iov []unix.Iovec) (int, syscall.Errno) {
 	msg := unix.Msghdr{Iov: &iov[0], Iovlen: uint64(len(iov))}
 	n, _, errno := syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)

@@ -78,9 +78,13 @@ func (l *Loop) fire(slot uint8) {
 		l.unlink(r)
 		c := Conn{FD: fd, Gen: r.gen}
 		l.current = c
-		if r.state == stateClosing {
+		switch {
+		case r.state == stateClosing:
 			l.Close(c, ReasonLinger)
-		} else {
+		case r.flags&flagProxy != 0:
+			l.counts.ProxyRefused++
+			l.Close(c, ReasonProxy)
+		default:
 			l.handlerOf(c.FD, r).Timer(c)
 		}
 	}

@@ -3,10 +3,10 @@
 //
 //	head (all of it) ─▶ Upgrader.Upgrade ─▶ response bytes        server
 //	AppendRequest ─▶ … ─▶ ParseResponse                           client
-//	bytes ─▶ ParseHeader ─▶ Header.Check ─▶ ws.Cipher ─▶ payload  both
-//	fragments ─▶ Fragments.Add ─▶ one message
+//	bytes ─▶ ParseHeader ─▶ Header.Check ─▶ Payload.Take          both
+//	frames ─▶ Fragments.Add ─▶ one message ─▶ Inflater.Append     where it is compressed
 //
-// gobwas/ws gives the handshake, the masking and the protocol's constants. What it leaves to its users is done here:
-// reserved bits, minimal lengths, limits refused at the header, UTF-8, valid close codes, strict request heads.
+// gobwas/ws gives the masking and the protocol's constants. What it is lax about is done here: the handshake, reserved
+// bits, minimal lengths, limits refused at the header, UTF-8 as it comes, valid close codes, permessage-deflate (RFC 7692).
 // Nothing here blocks, starts a goroutine or keeps state beyond what it is handed; reading a frame does not allocate.
 package wsio

@@ -13,6 +13,7 @@ const MaxHeader = 14
 // Header is the header of one WebSocket frame.
 type Header struct {
 	Fin    bool
+	RSV1   bool // the message is compressed, where that was agreed on (RFC 7692 section 6)
 	Masked bool
 	OpCode ws.OpCode
 	Mask   [4]byte
@@ -40,26 +41,33 @@ var (
 	errInterrupt  = &CloseError{ws.StatusProtocolError, "new message inside a fragmented one"}
 	errTooBig     = &CloseError{ws.StatusMessageTooBig, "frame is too large"}
 	errText       = &CloseError{ws.StatusInvalidFramePayloadData, "text is not UTF-8"}
+	errDeflate    = &CloseError{ws.StatusInvalidFramePayloadData, "message is not DEFLATE"}
 	errClose      = &CloseError{ws.StatusProtocolError, "bad close frame"}
 )
 
 // ParseHeader reads the header at the start of b. ok is false when b does not hold all of it yet. Errors are
-// [*CloseError]: reserved bits and opcodes, broken control frames, lengths not in their shortest form (section 5.2).
+// [*CloseError]: reserved bits and opcodes, broken control frames, lengths not in their shortest form (section 5.2). They
+// come with the first byte that shows them. RSV1 is for Check to judge.
 func ParseHeader(b []byte) (h Header, ok bool, err error) {
-	if len(b) < 2 {
+	if len(b) == 0 {
 		return h, false, nil
 	}
-	if b[0]&0x70 != 0 {
-		return h, false, errReserved
-	}
 	h.Fin = b[0]&0x80 != 0
+	h.RSV1 = b[0]&0x40 != 0
 	h.OpCode = ws.OpCode(b[0] & 0x0f)
-	h.Masked = b[1]&0x80 != 0
-	length := uint64(b[1] & 0x7f)
 	switch {
+	case b[0]&0x30 != 0:
+		return h, false, errReserved
 	case h.OpCode.IsReserved():
 		return h, false, errOpCode
-	case h.OpCode.IsControl() && (!h.Fin || length > 125):
+	case h.OpCode.IsControl() && !h.Fin:
+		return h, false, errControl
+	case len(b) < 2:
+		return h, false, nil
+	}
+	h.Masked = b[1]&0x80 != 0
+	length := uint64(b[1] & 0x7f)
+	if h.OpCode.IsControl() && length > 125 {
 		return h, false, errControl
 	}
 	h.Size = 2
@@ -99,9 +107,11 @@ func ParseHeader(b []byte) (h Header, ok bool, err error) {
 
 // Check applies what depends on the connection: masked frames from clients and plain ones from servers (section 5.1),
 // the order of fragments (section 5.4), and at most max bytes of payload, where fragmented says that had bytes of
-// a message are already there.
+// a message are already there. No reserved bit may be set.
 func (h Header) Check(fromClient, fragmented bool, had, limit int) error {
 	switch {
+	case h.RSV1:
+		return errReserved
 	case h.Masked != fromClient && fromClient:
 		return errMaskWanted
 	case h.Masked != fromClient:
@@ -116,6 +126,16 @@ func (h Header) Check(fromClient, fragmented bool, had, limit int) error {
 		return errTooBig
 	}
 	return nil
+}
+
+// CheckDeflate is Check where permessage-deflate was agreed on: the first frame of a message may be marked as compressed
+// (RFC 7692 section 6), and the message may be longer by what compression can add.
+func (h Header) CheckDeflate(fromClient, fragmented bool, had, limit int) error {
+	if h.RSV1 && (h.OpCode.IsControl() || h.OpCode == ws.OpContinuation) {
+		return errReserved
+	}
+	h.RSV1 = false
+	return h.Check(fromClient, fragmented, had, limit)
 }
 
 // AppendHeader appends the header of an unmasked, final frame of n bytes.
@@ -133,6 +153,14 @@ func AppendHeader(dst []byte, op ws.OpCode, n int) []byte {
 // AppendFrame appends an unmasked frame: what a server sends.
 func AppendFrame(dst []byte, op ws.OpCode, payload []byte) []byte {
 	return append(AppendHeader(dst, op, len(payload)), payload...)
+}
+
+// AppendDeflated appends an unmasked frame whose payload is compressed.
+func AppendDeflated(dst []byte, op ws.OpCode, payload []byte) []byte {
+	at := len(dst)
+	dst = AppendFrame(dst, op, payload)
+	dst[at] |= 0x40
+	return dst
 }
 
 // AppendMasked appends a masked frame: what a client sends.
@@ -165,9 +193,8 @@ func ParseClose(payload []byte) (code ws.StatusCode, reason []byte, err error) {
 	if !mayTravel(code) {
 		return 0, nil, errClose
 	}
-	var text Text
-	if !text.Add(payload[2:]) || !text.Complete() {
-		return 0, nil, errText
+	if err := CheckText(payload[2:]); err != nil {
+		return 0, nil, err
 	}
 	return code, payload[2:], nil
 }

@@ -27,13 +27,12 @@ func TestParseHeaderRefuses(t *testing.T) {
 		}
 		wantCode(t, err, ws.StatusProtocolError)
 	}
-	f("RSV1", 0xc1, 0x80)
-	f("RSV2", 0xa1, 0x80)
-	f("RSV3", 0x91, 0x80)
-	f("RSV1 on a control frame", 0xc9, 0x80)
-	f("opcode 3", 0x83, 0x80)
-	f("opcode 11", 0x8b, 0x80)
-	f("fragmented ping", 0x09, 0x80)
+	f("RSV2", 0xa1)
+	f("RSV3", 0x91)
+	f("all reserved bits", 0xf1)
+	f("opcode 3", 0x83)
+	f("opcode 11", 0x8b)
+	f("fragmented ping", 0x09)
 	f("ping of 126 bytes", 0x89, 0xfe, 0, 126)
 	f("5 as 16 bits", 0x81, 0xfe, 0, 5)
 	f("125 as 16 bits", 0x81, 0xfe, 0, 125)
@@ -67,6 +66,24 @@ func TestCheck(t *testing.T) {
 	f(head(ws.OpText, false, 1), true, false, 0, 1002)
 	f(head(ws.OpText, true, 1), false, false, 0, 1002)
 	f(head(ws.OpText, false, 1), false, false, 0, 0)
+	packed := func(h Header) Header { h.RSV1 = true; return h }
+	f(packed(head(ws.OpText, true, 1)), true, false, 0, 1002)
+
+	g := func(h Header, fragmented bool, code ws.StatusCode) {
+		t.Helper()
+		if err := h.CheckDeflate(true, fragmented, 0, 100); code != 0 {
+			wantCode(t, err, code)
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	g(packed(head(ws.OpText, true, 1)), false, 0)
+	g(head(ws.OpText, true, 1), false, 0)
+	g(head(ws.OpContinuation, true, 1), true, 0)
+	g(packed(head(ws.OpContinuation, true, 1)), true, 1002)
+	g(packed(head(ws.OpPing, true, 1)), false, 1002)
+	g(packed(head(ws.OpClose, true, 0)), false, 1002)
+	g(packed(head(ws.OpBinary, true, 101)), false, 1009)
 }
 
 func TestClosePayload(t *testing.T) {
@@ -154,8 +171,10 @@ func TestReadingAFrameDoesNotAllocate(t *testing.T) {
 		if !ok || err != nil || h.Check(true, false, 0, 1000) != nil {
 			t.Fatal("refused")
 		}
-		ws.Cipher(frame[h.Size:], h.Mask, 0)
-		_ = CheckText(frame[h.Size:])
+		var p Payload
+		if p.Take(h, frame[h.Size:h.Size+9], true) != nil || p.Take(h, frame[h.Size:], true) != nil {
+			t.Fatal("refused")
+		}
 		ws.Cipher(frame[h.Size:], h.Mask, 0)
 	})
 	if n != 0 {

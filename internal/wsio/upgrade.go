@@ -3,21 +3,18 @@ package wsio
 import (
 	"bytes"
 	"encoding/base64"
-	"errors"
 	"net/http"
 	"strings"
-
-	"github.com/gobwas/ws"
 )
-
-// MaxHead is the longest HTTP request head in bytes that is read; a longer one is answered 431.
-const MaxHead = 8 << 10
 
 // Request is what a client asked for in its handshake. The strings are copies.
 type Request struct {
-	URI           string
+	URI           string // path and query
 	Authorization string
+	ForwardedFor  []string // values of X-Forwarded-For, in order
+	Forwarded     []string // values of Forwarded (RFC 7239), in order
 	Protocols     []string // offered subprotocols, in order
+	Deflate       bool     // permessage-deflate will be agreed on, if the handshake is not refused
 }
 
 // Refusal answers a handshake with an HTTP status instead of an upgrade.
@@ -32,145 +29,138 @@ func (r *Refusal) Error() string { return r.Reason }
 // Upgrader answers opening handshakes (RFC 6455 section 4.2). It belongs to one loop and is used for one handshake
 // after the other.
 type Upgrader struct {
-	Path string // the only one that is upgraded; others are answered 404
+	Path    string  // the only one that is upgraded; others are answered 404
+	Origins Origins // web pages that may connect; none: all
+	Deflate bool    // permessage-deflate is agreed on with those who offer it
 	// Decide sees each request that is well-formed; it returns the subprotocol to name in the answer ("" for none),
 	// or a *Refusal.
 	Decide func(*Request) (protocol string, err error)
 
-	req      Request
-	out      bytes.Buffer
-	upgrader ws.Upgrader
-}
-
-// HeadEnd is the length of the request head at the start of b, its empty line included, or 0 when it is not complete.
-func HeadEnd(b []byte) int {
-	i := bytes.Index(b, []byte("\r\n\r\n"))
-	if i < 0 {
-		return 0
-	}
-	return i + 4
+	head head
+	out  []byte
 }
 
 // Upgrade answers the request head (all of it, as HeadEnd found it). The response is to be sent in either case, and is
 // valid until the next call; with an error the connection ends after it.
 func (u *Upgrader) Upgrade(head []byte) (response []byte, err error) {
-	u.req = Request{}
-	u.out.Reset()
-	if err := checkHead(head); err != nil {
+	var req Request
+	var key [16]byte
+	if err = u.read(head, &req, &key); err != nil {
 		return Response(err), err
 	}
-	if u.upgrader.OnRequest == nil {
-		u.prepare()
+	protocol, err := u.Decide(&req)
+	if err != nil {
+		return Response(err), err
 	}
-	up := u.upgrader
-	up.OnBeforeUpgrade = func() (ws.HandshakeHeader, error) {
-		p, err := u.Decide(&u.req)
-		if err != nil || p == "" {
-			return nil, err
-		}
-		return ws.HandshakeHeaderHTTP{"Sec-WebSocket-Protocol": []string{p}}, nil
+	u.out = append(u.out[:0], "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
+	u.out = append(u.out, accept(key)...)
+	if protocol != "" {
+		u.out = append(append(u.out, "\r\nSec-WebSocket-Protocol: "...), protocol...)
 	}
-	_, err = up.Upgrade(memory{bytes.NewReader(head), &u.out})
-	if err == nil {
-		return u.out.Bytes(), nil
+	if req.Deflate {
+		u.out = append(append(u.out, "\r\nSec-WebSocket-Extensions: "...), u.head.deflate()...)
 	}
-	var refusal *Refusal
+	u.out = append(u.out, "\r\n\r\n"...)
+	return u.out, nil
+}
+
+// read takes what a request says, or says what is wrong with it: the path first, so that who is lost is told where the
+// WebSocket is.
+func (u *Upgrader) read(b []byte, req *Request, key *[16]byte) error {
+	h := &u.head
+	if err := h.parse(b); err != nil {
+		return err
+	}
 	switch {
-	case errors.As(err, &refusal):
-	case errors.Is(err, ws.ErrHandshakeBadUpgrade), errors.Is(err, ws.ErrHandshakeUpgradeRequired):
-		refusal = upgradeRequired
-	case errors.Is(err, ws.ErrHandshakeBadMethod):
-		refusal = &Refusal{Status: http.StatusMethodNotAllowed, Reason: "open a WebSocket with GET", Header: http.Header{"Allow": {"GET"}}}
-	default:
-		refusal = &Refusal{Status: http.StatusBadRequest, Reason: "bad WebSocket handshake: " + err.Error()}
+	case h.major > 1:
+		return &Refusal{Status: http.StatusHTTPVersionNotSupported, Reason: "this server speaks HTTP/1.1"}
+	case h.major < 1 || h.minor < 1:
+		return badRequest("a WebSocket handshake is HTTP/1.1")
+	case string(h.method) != "GET":
+		return &Refusal{Status: http.StatusMethodNotAllowed, Reason: "open a WebSocket with GET", Header: http.Header{"Allow": {"GET"}}}
+	case h.host == nil || !validHost(h.host):
+		return badRequest("the host header is missing or malformed")
+	case h.transfer || h.length != nil && string(h.length) != "0":
+		return badRequest("a WebSocket handshake has no body")
 	}
-	return Response(refusal), refusal
-}
-
-var upgradeRequired = &Refusal{
-	Status: http.StatusUpgradeRequired,
-	Reason: "this is a WebSocket server: connect with a WebSocket client, version 13",
-	Header: http.Header{"Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"}},
-}
-
-func (u *Upgrader) prepare() {
-	u.upgrader = ws.Upgrader{
-		ReadBufferSize:  MaxHead,
-		WriteBufferSize: 512,
-		OnRequest: func(uri []byte) error {
-			u.req.URI = string(uri)
-			if path, _, _ := strings.Cut(u.req.URI, "?"); path != u.Path {
-				return &Refusal{Status: http.StatusNotFound, Reason: "nothing here; the WebSocket is at " + u.Path}
-			}
-			return nil
-		},
-		OnHeader: func(key, value []byte) error {
-			if string(key) == "Authorization" {
-				u.req.Authorization = string(value)
-			}
-			return nil
-		},
-		ProtocolCustom: func(value []byte) (string, bool) { // called for each such header
-			for p := range strings.SplitSeq(string(value), ",") {
-				if p = strings.Trim(p, " \t"); p != "" {
-					u.req.Protocols = append(u.req.Protocols, p)
-				}
-			}
-			return "", true
-		},
+	req.URI = originForm(string(h.target))
+	if path, _, _ := strings.Cut(req.URI, "?"); path != u.Path {
+		return &Refusal{Status: http.StatusNotFound, Reason: "nothing here; the WebSocket is at " + u.Path}
 	}
-}
-
-type memory struct {
-	*bytes.Reader
-	*bytes.Buffer
-}
-
-func (m memory) Read(p []byte) (int, error)  { return m.Reader.Read(p) }
-func (m memory) Write(p []byte) (int, error) { return m.Buffer.Write(p) }
-
-// checkHead refuses what gobwas/ws lets pass: lines that do not end in CRLF, folded lines, a second one of the headers
-// that must be single, a body, a key that is not the base64 of 16 bytes (RFC 6455 section 4.1, RFC 9112 sections 2.2, 5.2, 6).
-func checkHead(head []byte) error {
-	bad := func(reason string) error {
-		return &Refusal{Status: http.StatusBadRequest, Reason: "bad request: " + reason}
+	if err := h.webSocket(key); err != nil {
+		return err
 	}
-	seen := map[string]bool{}
-	first := true
-	for line := range bytes.Lines(head) {
-		if !bytes.HasSuffix(line, []byte("\r\n")) || bytes.IndexByte(line, 0) >= 0 || bytes.Count(line, []byte("\r")) != 1 {
-			return bad("a line does not end in CRLF")
+	if h.origin != nil && !u.Origins.allow(string(h.origin)) {
+		return &Refusal{Status: http.StatusForbidden, Reason: "web pages of this origin may not connect"}
+	}
+	req.Authorization = string(h.authorization)
+	req.ForwardedFor, req.Forwarded = texts(h.forwardedFor), texts(h.forwarded)
+	for i, p := range h.protocols {
+		if !isToken(p) {
+			return badRequest("sec-websocket-protocol is malformed")
 		}
-		if first || len(line) == 2 {
-			first = false
-			continue
-		}
-		name, value, ok := bytes.Cut(line[:len(line)-2], []byte(":"))
-		if !ok || len(name) == 0 || bytes.ContainsAny(name, " \t") {
-			return bad("a header line is malformed")
-		}
-		value = bytes.Trim(value, " \t")
-		switch key := strings.ToLower(string(name)); key {
-		case "host", "sec-websocket-key", "sec-websocket-version", "authorization", "content-length", "origin":
-			if seen[key] {
-				return bad("more than one " + key)
+		for _, other := range h.protocols[:i] {
+			if bytes.Equal(p, other) {
+				return badRequest("a subprotocol is offered twice")
 			}
-			seen[key] = true
-			if key == "sec-websocket-key" && !validKey(value) {
-				return bad("sec-websocket-key is not the base64 of 16 bytes")
-			}
-			if key == "content-length" && string(value) != "0" {
-				return bad("a WebSocket handshake has no body")
-			}
-		case "transfer-encoding":
-			return bad("a WebSocket handshake has no body")
 		}
+		req.Protocols = append(req.Protocols, string(p))
+	}
+	agreed, err := h.offersDeflate()
+	req.Deflate = agreed && u.Deflate
+	return err
+}
+
+// webSocket checks what makes a request an opening handshake (RFC 6455 section 4.2.1).
+func (h *head) webSocket(key *[16]byte) error {
+	switch {
+	case !has(h.upgrade, "websocket") || !has(h.connection, "upgrade"):
+		return upgradeRequired
+	case h.version == nil:
+		return &Refusal{Status: http.StatusBadRequest, Reason: "bad request: sec-websocket-version is missing; this server speaks 13", Header: versionHeader}
+	case string(h.version) != "13":
+		return upgradeRequired
+	case h.key == nil || !decodeKey(key, h.key):
+		return badRequest("sec-websocket-key is not the base64 of 16 bytes")
 	}
 	return nil
 }
 
-func validKey(value []byte) bool {
-	var key [18]byte
-	n, err := base64.StdEncoding.Strict().Decode(key[:], value[:min(len(value), 24)])
-	return err == nil && n == 16 && len(value) == 24
+var (
+	versionHeader   = http.Header{"Sec-Websocket-Version": {"13"}}
+	upgradeRequired = &Refusal{
+		Status: http.StatusUpgradeRequired,
+		Reason: "this is a WebSocket server: connect with a WebSocket client, version 13",
+		Header: http.Header{"Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"}},
+	}
+)
+
+func texts(values [][]byte) (list []string) {
+	for _, v := range values {
+		list = append(list, string(v))
+	}
+	return list
+}
+
+func decodeKey(key *[16]byte, value []byte) bool {
+	var b [18]byte
+	if len(value) != 24 {
+		return false
+	}
+	n, err := base64.StdEncoding.Strict().Decode(b[:], value)
+	copy(key[:], b[:])
+	return err == nil && n == 16
+}
+
+// originForm takes scheme and host off a target in absolute form, which a client may send (RFC 9112 section 3.2.2).
+func originForm(target string) string {
+	for _, scheme := range []string{"http://", "https://"} {
+		if len(target) > len(scheme) && strings.EqualFold(target[:len(scheme)], scheme) {
+			if i := strings.IndexAny(target[len(scheme):], "/?"); i >= 0 {
+				return target[len(scheme)+i:]
+			}
+			return "/"
+		}
+	}
+	return target
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 
@@ -72,6 +73,7 @@ func serve(ctx context.Context, o *options, log *slog.Logger) error {
 		return err
 	}
 	w.Handle("echo", echo)
+	w.Handle(worker.Any, others)
 	if o.database != "" {
 		boards, err := openStore(ctx, o.database)
 		if err != nil {
@@ -91,13 +93,30 @@ func serve(ctx context.Context, o *options, log *slog.Logger) error {
 	return w.Run(ctx)
 }
 
-// echo answers a request with its own body, and publishes a publication to its own channel.
+// others allows everybody to be connected, where the gateway asks that, and nothing else.
+func others(_ context.Context, e *worker.Event) error {
+	switch {
+	case e.Kind == stream.KindOpen:
+		e.Grant(grantFor)
+	case e.Channel != "":
+		e.ReplyError(404, "no backend for this namespace")
+		e.Deny(404, "no backend for this namespace")
+	}
+	return nil
+}
+
+// grantFor is how long gateways remember what is granted here.
+const grantFor = time.Minute
+
+// echo answers a request with its own body, publishes a publication to its own channel, and allows everybody to subscribe.
 func echo(_ context.Context, e *worker.Event) error {
 	switch e.Kind {
 	case stream.KindReq:
 		e.Reply(e.Data)
 	case stream.KindPub:
 		e.Publish(e.Channel, e.Data)
+	case stream.KindSub:
+		e.Grant(grantFor)
 	default:
 	}
 	return nil

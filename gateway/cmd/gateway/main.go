@@ -45,11 +45,27 @@ func run(args, env []string, stdout, stderr io.Writer) int {
 		runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), g.Loops()+2))
 	}
 	context.AfterFunc(hurry, g.Hurry)
+	stopReloads := onHangup(func() {
+		reload(ctx, g, log, args, env)
+		_ = g.ReloadCertificate() // which logs it
+	})
+	defer stopReloads()
 	if err := g.Run(ctx); err != nil && ctx.Err() == nil {
 		log.Error("cannot run", "err", err)
 		return 1
 	}
 	return 0
+}
+
+// reload has g take up what the settings say now. The command line and the environment are what they were.
+func reload(ctx context.Context, g *gateway.Gateway, log *slog.Logger, args, env []string) {
+	s, err := parse(args, env, io.Discard, io.Discard)
+	if err == nil {
+		err = g.Reload(ctx, s.cfg)
+	}
+	if err != nil {
+		log.Error("configuration refused: all goes on as before", "err", err)
+	}
 }
 
 func newLogger(s settings, w io.Writer) *slog.Logger {

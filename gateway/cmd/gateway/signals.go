@@ -23,3 +23,20 @@ func stopSignals() (stop, hurry context.Context) {
 	}()
 	return stop, hurry
 }
+
+// onHangup calls f for each SIGHUP, one at a time, until the function that it returns is called. Those that come meanwhile are one.
+func onHangup(f func()) (stop func()) {
+	signals, done := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(signals, syscall.SIGHUP)
+	go func() {
+		defer close(done)
+		for range signals {
+			f()
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(signals)
+		<-done
+	}
+}

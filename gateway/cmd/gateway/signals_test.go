@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -71,4 +72,37 @@ func TestSignals(t *testing.T) {
 		}
 	}
 	server.Continue()
+}
+
+// SIGHUP reads the file again: what is right is taken up, what is wrong is refused and changes nothing, and flags go on to win.
+func TestHangup(t *testing.T) {
+	server := redistest.Start(t)
+	file := writeTest(t, "max_requests: 7\n")
+	var out testLog
+	code := make(chan int, 1)
+	go func() {
+		code <- run([]string{"--config", file, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--redis", server.URL(), "--max-subscriptions", "5"}, nil, &out, &out)
+	}()
+	out.await(t, "gateway is up")
+	hangup := func(text, want string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Kill(syscall.Getpid(), syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		out.await(t, want)
+	}
+	hangup("max_requests: 8\nmax_subscriptions: 6\n", "changed=[max_requests]")
+	hangup("max_requests: 9\nmax_frame: 2048\n", "settings=[max_frame]")
+	hangup("max_requests: 10\nmax_frame_rate: -1\n", "max_frame_rate: -1 is negative")
+	hangup("max_request: 11\n", `unknown field`)
+	hangup("max_requests: 9\n", "changed=[]")
+	if err := syscall.Kill(syscall.Getpid(), syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-code; got != 0 {
+		t.Errorf("exit code %d", got)
+	}
 }

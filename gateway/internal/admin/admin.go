@@ -7,11 +7,14 @@
 //	/debug/pprof  profiles of the Go runtime
 //	/debug/gc     collect now and give memory back; answers how much is in use
 //	/debug/slowest?n=20  the connections with the most unsent bytes, as JSON
+//	POST /api/kick    {"user": "u17"}: end all connections of a user, on all gateways
+//	POST /api/revoke  {"user": "u17", "channel": "board:7"}: end a user's subscriptions to a channel
 package admin
 
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -20,6 +23,8 @@ import (
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
+
+	"github.com/millracehq/millrace/gateway/stream"
 )
 
 // Server serves until Close.
@@ -31,8 +36,10 @@ type Server struct {
 // Source is what a Server shows of the gateway. Its functions are called from any goroutine.
 type Source struct {
 	Set     *metrics.Set
-	Ready   func() error                                  // why the gateway is not ready, nil when it is
-	Slowest func(ctx context.Context, n int) (any, error) // the n slowest connections, as a value for JSON
+	Ready   func() error                                                               // why the gateway is not ready, nil when it is
+	Slowest func(ctx context.Context, n int) (any, error)                              // the n slowest connections, as a value for JSON
+	Control func(ctx context.Context, p *stream.Publication) (entry string, err error) // has all gateways hear of a revoke or a kick
+	Logger  *slog.Logger                                                               // who had whom kicked; default: none
 }
 
 // New binds addr; Serve serves it.
@@ -40,6 +47,9 @@ func New(addr string, from Source) (*Server, error) {
 	ln, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("admin: listen on %s: %w", addr, err)
+	}
+	if from.Logger == nil {
+		from.Logger = slog.New(slog.DiscardHandler)
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/metrics", func(w http.ResponseWriter, _ *http.Request) {
@@ -61,6 +71,8 @@ func New(addr string, from Source) (*Server, error) {
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	mux.HandleFunc("/debug/gc", collect)
 	mux.HandleFunc("/debug/slowest", slowest(from.Slowest))
+	mux.Handle("/api/kick", &control{kind: stream.KindKick, write: from.Control, log: from.Logger})
+	mux.Handle("/api/revoke", &control{kind: stream.KindRevoke, write: from.Control, log: from.Logger})
 	return &Server{ln: ln, http: &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}}, nil
 }
 

@@ -1,10 +1,5 @@
 package auth
 
-import (
-	"encoding/json"
-	"fmt"
-)
-
 // Action is something a client may do with a channel.
 type Action uint8
 
@@ -27,27 +22,6 @@ type Grants []Grant
 type Grant struct {
 	Match string
 	allow Action
-}
-
-// UnmarshalJSON reads a grant. An unknown action is an error: a grant that says less than was meant is safe, one that is
-// misread is not.
-func (g *Grant) UnmarshalJSON(b []byte) error {
-	var raw struct {
-		Match string   `json:"match"`
-		Allow []string `json:"allow"`
-	}
-	if err := json.Unmarshal(b, &raw); err != nil {
-		return err
-	}
-	g.Match = raw.Match
-	for _, name := range raw.Allow {
-		a, ok := actions[name]
-		if !ok {
-			return fmt.Errorf("unknown action %q in channels", name)
-		}
-		g.allow |= a
-	}
-	return nil
 }
 
 // May reports whether an action on channel is allowed. It does not allocate.

@@ -19,9 +19,9 @@ import (
 type Router interface {
 	// Admit decides on a handshake: the subprotocol to name in the answer, or a *wsio.Refusal.
 	Admit(c loop.Conn, r *wsio.Request) (protocol string, err error)
-	// Opened is called once the connection is a WebSocket.
-	Opened(c loop.Conn)
-	// Frame is one WebSocket message, only valid in the call. It reports false when it cannot be taken now: c is not
+	// Opened is called once the connection is a WebSocket; deflate says that it takes compressed frames.
+	Opened(c loop.Conn, deflate bool)
+	// Frame is one WebSocket message, decompressed, only valid in the call. It reports false when it cannot be taken now: c is not
 	// read then until ResumeAll, and the same frame comes again.
 	Frame(c loop.Conn, binary bool, frame []byte) (taken bool)
 	// Drained tells that all that waited in the outbox of an open c has gone out. c may be sent to.
@@ -50,5 +50,5 @@ const Reasons = int(reasonEnd)
 
 // ReasonName is the metric label of a reason.
 func ReasonName(r loop.Reason) string {
-	return [Reasons]string{"peer", "refused", "unread", "linger", "stopped", "panic", "handshake", "bye", "client", "violation", "heartbeat", "slow_consumer", "drain", "stream_lost"}[r]
+	return [Reasons]string{"peer", "refused", "unread", "linger", "stopped", "panic", "tls", "proxy", "handshake", "bye", "client", "violation", "heartbeat", "slow_consumer", "drain", "stream_lost"}[r]
 }

@@ -21,7 +21,9 @@ const (
 // Config of a Server.
 type Config struct {
 	Path      string        // of the WebSocket
-	MaxFrame  int           // bytes of one WebSocket message
+	MaxFrame  int           // bytes of one WebSocket message, decompressed
+	Origins   wsio.Origins  // web pages that may connect; none: all
+	Deflate   bool          // permessage-deflate is agreed on with those who offer it
 	Heartbeat time.Duration // at least a second; whole seconds
 }
 
@@ -35,15 +37,20 @@ type Server struct {
 	dead   int // seconds without a byte after which a connection is dead
 
 	// Owned by the loop.
-	upgrader  wsio.Upgrader
-	opening   loop.Conn // whose handshake is being decided
-	states    slab.Slab[state]
-	fragments map[int32]*wsio.Fragments
-	out       []byte    // answers that wait for the end of the read
-	outConn   loop.Conn // whose answers they are
-	paused    []loop.Conn
-	closed    [Reasons]uint64
-	open      int
+	upgrader   wsio.Upgrader
+	opening    loop.Conn // whose handshake is being decided
+	agreed     bool      // to compress, in that handshake
+	states     slab.Slab[state]
+	unfinished map[int32]wsio.Payload    // of frames of which a part has come
+	fragments  map[int32]*wsio.Fragments // of messages
+	inflater   wsio.Inflater
+	inflated   []byte    // the last compressed message
+	out        []byte    // answers that wait for the end of the read
+	outConn    loop.Conn // whose answers they are
+	paused     []loop.Conn
+	closed     [Reasons]uint64
+	open       int
+	deflating  int // of open
 }
 
 type phase uint8
@@ -60,15 +67,25 @@ type state struct {
 	expires uint32 // tick at which the credential runs out; 0: never
 	phase   phase
 	why     loop.Reason // of a close that was begun here
-	paused  bool        // not read, for want of room behind: silence is not its fault
-	fresh   bool        // the first ping goes out early, by descriptor, to spread a storm's pings
+	flags   flags
 }
+
+type flags uint8
+
+const (
+	flagPaused  flags = 1 << iota // not read, for want of room behind: silence is not its fault
+	flagFresh                     // the first ping goes out early, by descriptor, to spread a storm's pings
+	flagDeflate                   // permessage-deflate was agreed on
+)
 
 // New makes the handler of l; l.Start takes it.
 func New(l *loop.Loop, cfg Config, router Router) *Server {
 	beat := max(1, int(cfg.Heartbeat/time.Second))
-	s := &Server{cfg: cfg, loop: l, router: router, beat: beat, dead: (beat*5 + 1) / 2, fragments: map[int32]*wsio.Fragments{}}
-	s.upgrader = wsio.Upgrader{Path: cfg.Path, Decide: func(r *wsio.Request) (string, error) { return router.Admit(s.opening, r) }}
+	s := &Server{cfg: cfg, loop: l, router: router, beat: beat, dead: (beat*5 + 1) / 2, unfinished: map[int32]wsio.Payload{}, fragments: map[int32]*wsio.Fragments{}}
+	s.upgrader = wsio.Upgrader{Path: cfg.Path, Origins: cfg.Origins, Deflate: cfg.Deflate, Decide: func(r *wsio.Request) (string, error) {
+		s.agreed = r.Deflate
+		return router.Admit(s.opening, r)
+	}}
 	return s
 }
 
@@ -110,8 +127,12 @@ func (s *Server) track(c loop.Conn, st *state, used, rest int) {
 
 func (s *Server) upgrade(c loop.Conn, st *state, b []byte) int {
 	n := wsio.HeadEnd(b)
-	if n == 0 && len(b) <= wsio.MaxHead {
+	if n == 0 && len(b) <= wsio.MaxHead && wsio.MayBeHead(b) {
 		return 0
+	}
+	if !wsio.MayBeHead(b) {
+		s.refuse(c, st, wsio.Response(&wsio.Refusal{Status: http.StatusBadRequest, Reason: "this is not HTTP; connect with a WebSocket client to ws://HOST:PORT" + s.cfg.Path}))
+		return len(b)
 	}
 	if n == 0 || n > wsio.MaxHead {
 		s.refuse(c, st, wsio.Response(&wsio.Refusal{Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "the request head is over 8 KiB"}))
@@ -126,10 +147,14 @@ func (s *Server) upgrade(c loop.Conn, st *state, b []byte) int {
 	if s.loop.SendCopy(c, response) == loop.Gone {
 		return len(b)
 	}
-	*st = state{phase: phaseOpen, expires: st.expires, fresh: true}
+	*st = state{phase: phaseOpen, expires: st.expires, flags: flagFresh}
 	s.open++
+	if s.agreed {
+		st.flags |= flagDeflate
+		s.deflating++
+	}
 	s.arm(c, st)
-	s.router.Opened(c)
+	s.router.Opened(c, s.agreed)
 	return n
 }
 
@@ -151,7 +176,7 @@ func (s *Server) Timer(c loop.Conn) {
 	case st.expires != 0 && now >= st.expires:
 		s.CloseWith(c, protocol.CloseExpired, 0, "the credential has expired")
 		return
-	case st.paused:
+	case st.flags&flagPaused != 0:
 		s.loop.Arm(c, s.beat)
 		return
 	case st.since != 0 && now-st.since >= frameSeconds:
@@ -160,8 +185,8 @@ func (s *Server) Timer(c loop.Conn) {
 	case quiet >= s.dead:
 		s.closeFor(c, ReasonHeartbeat, protocol.CloseHeartbeat, 0, "nothing heard for 2.5 heartbeats")
 		return
-	case quiet >= s.beat || st.fresh && quiet >= s.beat-s.spread(c):
-		st.fresh = false
+	case quiet >= s.beat || st.flags&flagFresh != 0 && quiet >= s.beat-s.spread(c):
+		st.flags &^= flagFresh
 		s.send(c, pingFrame)
 	}
 	s.arm(c, st)
@@ -175,7 +200,7 @@ func (s *Server) spread(c loop.Conn) int { return int(c.FD) % (s.beat/2 + 1) }
 func (s *Server) arm(c loop.Conn, st *state) {
 	now, quiet := s.loop.Tick(), s.loop.Quiet(c)
 	next := s.beat - quiet
-	if st.fresh {
+	if st.flags&flagFresh != 0 {
 		next -= s.spread(c)
 	}
 	if quiet >= s.beat {
@@ -208,11 +233,15 @@ func (s *Server) Closed(c loop.Conn, why loop.Reason) {
 		why = st.why
 	}
 	s.closed[why]++
+	delete(s.unfinished, c.FD)
 	delete(s.fragments, c.FD)
 	if s.outConn == c {
 		s.out, s.outConn = s.out[:0], loop.Conn{}
 	}
 	opened := st.phase != phaseOpening && st.why != ReasonHandshake
+	if st.flags&flagDeflate != 0 {
+		s.deflating--
+	}
 	*st = state{}
 	if opened {
 		s.open--
@@ -230,6 +259,9 @@ func (s *Server) Turn() bool {
 
 // Opened is how many WebSockets there are.
 func (s *Server) Opened() int { return s.open }
+
+// Deflating is how many of them have agreed on compression.
+func (s *Server) Deflating() int { return s.deflating }
 
 // Ended is how many connections have ended for a reason.
 func (s *Server) Ended(why loop.Reason) uint64 { return s.closed[why] }

@@ -118,10 +118,10 @@ func (h *Hub) advance(i int32) {
 		c.wait = waitOlder
 		h.askOlder(int(ch.partition))
 	default:
-		frames := h.frames[:0]
+		frames, packs := h.frames[:0], h.members.At(c.fd).packs()
 		for k := w.get(w.newest(ch.name)); k != nil && c.at.Before(k.ID); k = w.get(k.prev) {
 			if !h.skips(k.Skip, c.fd) {
-				frames = append(frames, frameAt{k.Frame, k.ID})
+				frames = append(frames, frameAt{form(&k.Publication, packs), k.ID})
 			}
 		}
 		slices.Reverse(frames)
@@ -170,17 +170,18 @@ func (h *Hub) skipAhead(i int32, c *chaser) {
 	if !idle {
 		return
 	}
-	frames, size := h.frames[:0], 0
+	frames, size, packs := h.frames[:0], 0, h.members.At(c.fd).packs()
 	missed, before := c.lost || c.at.Before(w.floor), w.floor
 	for k := w.get(w.newest(ch.name)); k != nil && (c.lost || c.at.Before(k.ID)); k = w.get(k.prev) {
 		if h.skips(k.Skip, c.fd) {
 			continue
 		}
-		if size += len(k.Frame); len(frames) > 0 && (ch.policy == Latest || size > room/2) {
+		b := form(&k.Publication, packs)
+		if size += len(b); len(frames) > 0 && (ch.policy == Latest || size > room/2) {
 			missed, before = true, k.ID
 			break
 		}
-		frames = append(frames, frameAt{k.Frame, k.ID})
+		frames = append(frames, frameAt{b, k.ID})
 	}
 	slices.Reverse(frames)
 	if missed {

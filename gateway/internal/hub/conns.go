@@ -29,7 +29,16 @@ type Publication struct {
 	Partition int32
 	Channel   string
 	Frame     []byte // the whole WebSocket frame; shared, never changed
+	Packed    Packed // nil: there is Frame only
 	Skip      string // session that must not get it
+}
+
+// Packed is the shorter form of a publication's frame, for connections that take it. How it is made is not the hub's affair.
+type Packed interface {
+	// Frame makes it when it is asked for the first time; never longer than the plain frame, and perhaps that.
+	Frame() []byte
+	// Made is what Frame has made, nil when it was never asked.
+	Made() []byte
 }
 
 // Batch is what one read of the streams brought.

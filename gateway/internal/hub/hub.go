@@ -14,7 +14,8 @@
 // never both, which makes resume, replay and live one sequence.
 //
 // The hub knows neither connections (only descriptors) nor Redis, and it refuses nothing: limits and permissions are
-// the router's. Cost: 24 bytes a subscription, 12 a connection, nothing allocated per delivery or per resume from the
+// the router's. A publication may have two forms, plain and packed; a sweep has the packed one made when it comes to the
+// first connection that takes it, at most once for all. Cost: 24 bytes a subscription, 12 a connection, nothing allocated per delivery or per resume from the
 // window.
 package hub
 
@@ -65,7 +66,16 @@ type Hub struct {
 type member struct {
 	first int32 // its subscriptions, index in the arena; 0: none
 	touch int32 // its links in the sweep under way; 0: none
-	count int32 // of subscriptions
+	count int32 // of subscriptions; below 0: it takes packed frames, and has ^count of them
+}
+
+func (m *member) packs() bool { return m.count < 0 }
+
+func (m *member) add(n int32) {
+	if m.packs() {
+		n = -n
+	}
+	m.count += n
 }
 
 type channel struct {
@@ -139,18 +149,23 @@ func (h *Hub) Lost(o *Opening) {
 	}
 }
 
-// keep puts a publication into its window. A window may hold its share of half of what all may, and more while all hold
-// less than that half.
-func (h *Hub) keep(p Publication) {
+// keep puts a publication into its window and returns its number there. A window may hold its share of half of what all may,
+// and more while all hold less than that half.
+func (h *Hub) keep(p Publication) (n uint64) {
 	w := &h.windows[p.Partition]
 	if w.last == nil {
-		return // not in use: nobody could come back to it
+		return 0 // not in use: nobody could come back to it
 	}
-	h.bytes += w.add(p)
+	n, grown := w.add(p)
+	h.bytes += grown
 	for half := h.cfg.WindowBytes / 2; h.bytes > half && w.bytes > half/len(h.windows); {
 		h.bytes -= w.evict()
 	}
+	return n
 }
+
+// Packs says that a connection, which has no subscription yet, takes packed frames.
+func (h *Hub) Packs(fd int32) { h.members.At(fd).count = -1 }
 
 // Subscribe adds a subscription that gets what comes from now on. It reports false when there is one already.
 func (h *Hub) Subscribe(fd int32, name []byte, partition int, policy Policy) bool {
@@ -166,7 +181,7 @@ func (h *Hub) Subscribe(fd int32, name []byte, partition int, policy Policy) boo
 	i := h.subs.add(subscription{ch: ch, at: int32(len(ch.subs)), next: m.first})
 	ch.subs = append(ch.subs, subscriber{fd: fd, sub: i})
 	m.first = i
-	m.count++
+	m.add(1)
 	h.uses[partition]++
 	return true
 }
@@ -179,7 +194,7 @@ func (h *Hub) Unsubscribe(fd int32, name []byte) bool {
 			*link = h.subs.all[i].next
 			h.sweep.forget(m, h.subs.all[i].ch)
 			h.leave(i)
-			m.count--
+			m.add(-1)
 			return true
 		}
 	}
@@ -200,7 +215,13 @@ func (h *Hub) Names(fd int32) (names []string) {
 }
 
 // Count is how many subscriptions a connection has.
-func (h *Hub) Count(fd int32) int { return int(h.members.At(fd).count) }
+func (h *Hub) Count(fd int32) int {
+	m := h.members.At(fd)
+	if m.packs() {
+		return int(^m.count)
+	}
+	return int(m.count)
+}
 
 // Remove takes away all that belongs to a connection.
 func (h *Hub) Remove(fd int32) {

@@ -51,7 +51,7 @@ func (h *Hub) Older(p *Past) {
 			h.gap(i, c.fd, w.at, GapHistory)
 			continue
 		}
-		frames := h.frames[:0]
+		frames := h.frames[:0] // plain ones: what is read of the past is read for a few
 		for k := range p.Publications {
 			if pub := &p.Publications[k]; pub.Channel == ch.name && c.at.Before(pub.ID) && !h.skips(pub.Skip, c.fd) {
 				frames = append(frames, frameAt{pub.Frame, pub.ID})

@@ -8,18 +8,36 @@ type sweep struct {
 	links   []link  // of connections to pends; 0 is never used
 	touched []int32 // descriptors, in the order in which they are served
 	at      int     // touched[at:] are still to be served
+	packed  int     // bytes that were packed in this step
 	scratch []byte
 	batches []*Batch
 }
+
+// maxPacked is how many bytes may be packed before a step ends: some ms of work.
+const maxPacked = 256 << 10
 
 // pend is what one channel has for its subscribers.
 type pend struct {
 	ch     *channel
 	before stream.ID // where the partition stood before the first of them
-	frames [][]byte
-	joined []byte // all frames, shared by the subscribers
+	frames []waiting
+	joined [forms][]byte // all frames in one form, shared by the subscribers that take it; nil: nobody has asked yet
 	skips  []skip
 }
+
+// waiting is one publication of a pend.
+type waiting struct {
+	plain  []byte
+	packed Packed
+	kept   uint64 // its number in the window
+	asked  bool   // its packed form has been, in this sweep
+}
+
+const (
+	plain = iota
+	packed
+	forms
+)
 
 type skip struct {
 	fd    int32
@@ -31,7 +49,7 @@ type link struct{ pend, next int32 }
 // Take queues a batch for the next sweep.
 func (h *Hub) Take(b *Batch) { h.queue = append(h.queue, b) }
 
-// Step serves at most limit connections and reports whether there is more to do.
+// Step serves at most limit connections, fewer where much is packed for them, and reports whether there is more to do.
 func (h *Hub) Step(limit int) (more bool) {
 	s := &h.sweep
 	if s.at == len(s.touched) {
@@ -41,7 +59,7 @@ func (h *Hub) Step(limit int) (more bool) {
 		h.begin()
 	}
 	end := min(s.at+limit, len(s.touched))
-	for s.at < end {
+	for s.packed = 0; s.at < end && s.packed < maxPacked; {
 		fd := s.touched[s.at]
 		s.at++
 		h.serve(fd)
@@ -75,7 +93,6 @@ func (h *Hub) begin() {
 	}
 	for i := range s.pends {
 		p := &s.pends[i]
-		p.join()
 		p.ch.pend = 0
 		h.Delivered += uint64(len(p.frames) * (len(p.ch.subs) - int(p.ch.chasing)))
 		for _, sub := range p.ch.subs {
@@ -98,7 +115,7 @@ func (h *Hub) begin() {
 // prepare keeps a publication and adds it to what its channel has in this sweep.
 func (h *Hub) prepare(pub *Publication) {
 	s := &h.sweep
-	h.keep(*pub)
+	kept := h.keep(*pub)
 	ch := h.channels[pub.Channel]
 	if ch == nil {
 		return
@@ -119,23 +136,49 @@ func (h *Hub) prepare(pub *Publication) {
 			p.skips = append(p.skips, skip{fd: fd, frame: len(p.frames)})
 		}
 	}
-	p.frames = append(p.frames, pub.Frame)
+	p.frames = append(p.frames, waiting{plain: pub.Frame, packed: pub.Packed, kept: kept})
 }
 
-// join makes one slice of all frames: one allocation per channel and sweep, none when there is one frame only.
-func (p *pend) join() {
-	if len(p.frames) == 1 {
-		p.joined = p.frames[0]
-		return
+// join is all frames of p in the form for a connection: one allocation per channel, form and sweep, none when there is one
+// frame only.
+func (h *Hub) join(p *pend, packs bool) []byte {
+	as := plain
+	if packs {
+		as = packed
 	}
-	n := 0
-	for _, f := range p.frames {
-		n += len(f)
+	if p.joined[as] == nil {
+		if len(p.frames) == 1 {
+			p.joined[as] = h.form(p, 0, packs)
+			return p.joined[as]
+		}
+		n := 0
+		for i := range p.frames {
+			n += len(h.form(p, i, packs))
+		}
+		b := make([]byte, 0, n)
+		for i := range p.frames {
+			b = append(b, h.form(p, i, packs)...)
+		}
+		p.joined[as] = b
 	}
-	p.joined = make([]byte, 0, n)
-	for _, f := range p.frames {
-		p.joined = append(p.joined, f...)
+	return p.joined[as]
+}
+
+// form is frame i of p for a connection. Where it is packed for the first time, the window has grown by that.
+func (h *Hub) form(p *pend, i int, packs bool) []byte {
+	f := &p.frames[i]
+	if !packs || f.packed == nil {
+		return f.plain
 	}
+	b := f.packed.Frame()
+	if !f.asked {
+		f.asked = true
+		h.sweep.packed += len(f.plain)
+		if len(b) < len(f.plain) {
+			h.bytes += h.windows[p.ch.partition].grow(f.kept, len(b))
+		}
+	}
+	return b
 }
 
 // serve sends a connection all it has in this sweep, in one push.
@@ -149,14 +192,14 @@ func (h *Hub) serve(fd int32) {
 	m.touch = 0
 	l := s.links[first]
 	if p := &s.pends[l.pend]; l.next == 0 && len(p.skips) == 0 {
-		if !h.conns.Push(fd, p.joined) {
+		if !h.conns.Push(fd, h.join(p, m.packs())) {
 			h.overflow(fd, first)
 		}
 		return
 	}
 	s.scratch = s.scratch[:0]
 	for i := first; i != 0; i = s.links[i].next {
-		s.scratch = s.pends[s.links[i].pend].appendFor(s.scratch, fd)
+		s.scratch = h.appendFor(s.scratch, &s.pends[s.links[i].pend], fd, m.packs())
 	}
 	if len(s.scratch) > 0 && !h.conns.PushCopy(fd, s.scratch) {
 		h.overflow(fd, first)
@@ -168,10 +211,11 @@ func (h *Hub) serve(fd int32) {
 func (h *Hub) overflow(fd, first int32) {
 	s := &h.sweep
 	s.scratch = s.scratch[:0]
+	packs := h.members.At(fd).packs()
 	for i := first; i != 0; i = s.links[i].next {
 		p := &s.pends[s.links[i].pend]
 		if p.ch.policy == Close {
-			s.scratch = p.appendFor(s.scratch, fd)
+			s.scratch = h.appendFor(s.scratch, p, fd, packs)
 			continue
 		}
 		sub := h.find(h.members.At(fd), []byte(p.ch.name))
@@ -183,18 +227,18 @@ func (h *Hub) overflow(fd, first int32) {
 }
 
 // appendFor appends the frames that fd must get.
-func (p *pend) appendFor(dst []byte, fd int32) []byte {
+func (h *Hub) appendFor(dst []byte, p *pend, fd int32, packs bool) []byte {
 	if len(p.skips) == 0 {
-		return append(dst, p.joined...)
+		return append(dst, h.join(p, packs)...)
 	}
 frames:
-	for i, f := range p.frames {
+	for i := range p.frames {
 		for _, s := range p.skips {
 			if s.fd == fd && s.frame == i {
 				continue frames
 			}
 		}
-		dst = append(dst, f...)
+		dst = append(dst, h.form(p, i, packs)...)
 	}
 	return dst
 }
@@ -217,7 +261,7 @@ func (h *Hub) end() {
 	for i := range s.pends {
 		p := &s.pends[i]
 		clear(p.frames)
-		p.ch, p.joined, p.frames, p.skips = nil, nil, p.frames[:0], p.skips[:0]
+		p.ch, p.joined, p.frames, p.skips = nil, [forms][]byte{}, p.frames[:0], p.skips[:0]
 	}
 	for _, b := range s.batches {
 		if b.Done != nil {

@@ -23,7 +23,21 @@ type window struct {
 
 type kept struct {
 	Publication
-	prev uint64 // number of the channel's publication before; 0 or below seq: not in the window
+	prev   uint64 // number of the channel's publication before; 0 or below seq: not in the window
+	packed int    // bytes of its packed form, as far as they count
+}
+
+func (k *kept) size() int { return len(k.Frame) + k.packed + keptOverhead }
+
+// form is the frame for a connection. A packed one is taken where it is there, and not made: one connection that resumes
+// is not worth a compression.
+func form(p *Publication, packs bool) []byte {
+	if packs && p.Packed != nil {
+		if b := p.Packed.Made(); b != nil {
+			return b
+		}
+	}
+	return p.Frame
 }
 
 // keptOverhead is about what a publication costs beside its frame.
@@ -37,14 +51,24 @@ func (w *window) position(id stream.ID) stream.Position {
 	return stream.Position{ID: id, Epoch: w.epoch}
 }
 
-// add keeps a publication and returns by how much the window has grown.
-func (w *window) add(p Publication) int {
-	n := w.seq + uint64(len(w.kept)-w.head)
+// add keeps a publication and returns its number, and by how much the window has grown.
+func (w *window) add(p Publication) (n uint64, grown int) {
+	n = w.seq + uint64(len(w.kept)-w.head)
 	w.kept = append(w.kept, kept{Publication: p, prev: w.last[p.Channel]})
 	w.last[p.Channel] = n
-	size := len(p.Frame) + keptOverhead
-	w.bytes += size
-	return size
+	grown = len(p.Frame) + keptOverhead
+	w.bytes += grown
+	return n, grown
+}
+
+// grow counts the packed form of publication n, if that is still in the window, and returns by how much the window has grown.
+func (w *window) grow(n uint64, packed int) int {
+	if n == 0 || n < w.seq || n-w.seq >= uint64(len(w.kept)-w.head) {
+		return 0
+	}
+	w.get(n).packed = packed
+	w.bytes += packed
+	return packed
 }
 
 // evict lets the oldest publication go and returns by how much the window has shrunk.
@@ -54,7 +78,7 @@ func (w *window) evict() int {
 		delete(w.last, k.Channel)
 	}
 	w.floor = k.ID
-	size := len(k.Frame) + keptOverhead
+	size := k.size()
 	w.bytes -= size
 	*k = kept{}
 	w.head++

@@ -23,7 +23,7 @@ type delivery struct {
 // hand gives a loop what a read has for it; here says that this is that loop, so that nothing has to wait. What is handed over here
 // is used up when it returns, except for the batch.
 func (r *Relay) hand(i int, d *delivery, here bool) {
-	if d.batch == nil && len(d.answers) == 0 {
+	if d.batch == nil && len(d.answers) == 0 && len(d.control) == 0 {
 		return
 	}
 	if d.batch != nil {
@@ -47,8 +47,11 @@ func (d *delivery) deliver(l *Loop) {
 	if len(d.answers) > 0 {
 		l.Answer(d.answers)
 	}
+	if len(d.control) > 0 {
+		l.Control(d.control)
+	}
 	if d.batch != nil {
-		l.Deliver(d.batch, d.control)
+		l.Deliver(d.batch)
 	}
 }
 
@@ -69,10 +72,10 @@ func (r *Relay) sweptBy(i int) func(*hub.Batch) {
 
 // batchFor is a batch for loop i; here says that the caller is the home loop.
 func (r *Relay) batchFor(i int, here bool) *hub.Batch {
-	n := len(r.spare) - 1
-	if !here || i != home || n < 0 {
+	if !here || i != home || len(r.spare) == 0 { // the spare ones are the home loop's: others may not even count them
 		return new(hub.Batch)
 	}
+	n := len(r.spare) - 1
 	b := r.spare[n]
 	r.spare = r.spare[:n]
 	return b
@@ -91,13 +94,16 @@ func (r *Relay) take(partition int, e *stream.Entry, out []delivery, here bool) 
 			part.channel = strings.Clone(p.Channel)
 		}
 		p.Channel = part.channel
-		pub = publication(&p, partition, part.epoch, e.ID)
+		pub = r.publication(&p, partition, part.epoch, e.ID)
 	}
 	for l := range out {
+		d := &out[l]
+		if ok && p.Kind != stream.KindPub {
+			d.control = append(d.control, p) // a user may be anywhere
+		}
 		if part.loops&(1<<l) == 0 {
 			continue
 		}
-		d := &out[l]
 		if d.batch == nil {
 			d.batch = r.batchFor(l, here)
 		}
@@ -106,13 +112,9 @@ func (r *Relay) take(partition int, e *stream.Entry, out []delivery, here bool) 
 		} else {
 			d.batch.Cursors = append(d.batch.Cursors, hub.Cursor{Partition: partition, ID: e.ID})
 		}
-		switch {
-		case !ok:
-		case p.Kind == stream.KindPub:
+		if ok && p.Kind == stream.KindPub {
 			d.batch.Publications = append(d.batch.Publications, pub)
 			d.batch.Size += int64(len(pub.Frame))
-		default:
-			d.control = append(d.control, p)
 		}
 	}
 }
@@ -122,7 +124,7 @@ func (r *Relay) publications(partition int, epoch stream.Epoch, entries []stream
 	out := make([]hub.Publication, 0, len(entries))
 	for i := range entries {
 		if p, ok := r.decode(&entries[i]); ok && p.Kind == stream.KindPub {
-			out = append(out, publication(&p, partition, epoch, entries[i].ID))
+			out = append(out, r.publication(&p, partition, epoch, entries[i].ID))
 		}
 	}
 	return out
@@ -136,10 +138,10 @@ func (r *Relay) decode(e *stream.Entry) (stream.Publication, bool) {
 	return p, err == nil
 }
 
-func publication(p *stream.Publication, partition int, epoch stream.Epoch, id stream.ID) hub.Publication {
+func (r *Relay) publication(p *stream.Publication, partition int, epoch stream.Epoch, id stream.ID) hub.Publication {
+	b := frame(p, stream.Position{ID: id, Epoch: epoch})
 	return hub.Publication{
-		ID: id, Partition: int32(partition), Channel: p.Channel, Skip: strings.Clone(p.Skip),
-		Frame: frame(p, stream.Position{ID: id, Epoch: epoch}),
+		ID: id, Partition: int32(partition), Channel: p.Channel, Skip: strings.Clone(p.Skip), Frame: b, Packed: r.packer.of(p.Channel, b),
 	}
 }
 

@@ -6,6 +6,7 @@
 //	loops ── Use ──────▶ lane ──Survey, XREVRANGE──▶ Live             the partition's past opens the resume window
 //	loops ◀── Deliver, Answer, Lost ─── lane ◀──XREAD── `out` of the partitions in use, and this node's stream
 //	loops ── Older ────▶ historian ──XRANGE──▶ Past                   one goroutine: what resume windows do not hold
+//	loops ◀── Control ─── watcher ◀──XREAD── `out` of all other partitions   revokes and kicks, which concern everybody
 //	keeper: canary, trimming, backlog; one goroutine, every second
 //
 // A lane is one goroutine that reads: one for all streams, or in a Redis Cluster one for each partition and one for the
@@ -57,7 +58,9 @@ type Sink interface {
 	// Lost says that the stream of a partition in use was lost or went back in time, and how it stands now.
 	Lost(o *hub.Opening)
 	// Deliver hands over what one read brought for partitions in use.
-	Deliver(b *hub.Batch, control []stream.Publication)
+	Deliver(b *hub.Batch)
+	// Control hands over revokes and kicks, of any partition.
+	Control(list []stream.Publication)
 	// Past hands over what Older asked for.
 	Past(p *hub.Past)
 	// Answer hands over entries of the node's stream.
@@ -84,6 +87,7 @@ type Config struct {
 	Backlog     int64         // entries in the `in` streams over which nothing more is accepted; default 1,000,000
 	Timeout     time.Duration // for one answer of Redis on a wire; default 5 s
 	Home        Home          // the first loop, to have the wires; nil: there are none
+	Compression Compression   // of publications, for connections that take it; default none
 	Logger      *slog.Logger
 }
 
@@ -109,10 +113,10 @@ type Loop struct {
 
 // Command is what a client sent and a stream is to keep. The slices are copied by Append.
 type Command struct {
-	Kind      stream.Kind // pub or req
+	Kind      stream.Kind // pub, req, or what a backend is told: open, close, sub, unsub, auth
 	Direct    bool        // straight to the channel's `out`
 	Binary    bool
-	Answer    bool // the client wants to know
+	Answer    bool // the client wants to know; a failure is told in any case
 	Partition int
 	Loop      int
 	Conn      loop.Conn

@@ -177,6 +177,9 @@ func (l *lane) letGo() {
 			part := &l.r.parts[p]
 			if part.loops &^= part.unused.Swap(0); part.loops == 0 {
 				delete(l.byKey, part.key)
+				last := l.cursors[i].ID
+				part.left.CompareAndSwap(nil, &last)
+				part.laned.Store(false)
 				continue
 			}
 		}

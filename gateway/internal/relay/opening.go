@@ -126,6 +126,7 @@ func (l *lane) open(ctx context.Context, wants []want) (map[int]*hub.Opening, er
 		part := &l.r.parts[w.partition]
 		if _, reading := l.byKey[part.key]; !reading {
 			l.follow(w.partition, part.key, openings[w.partition].At.ID)
+			part.laned.Store(true) // from now on: the watcher looks there once more, behind At
 		}
 		part.loops |= 1 << w.loop
 		part.unused.And(^(uint64(1) << w.loop))

@@ -27,6 +27,7 @@ type Relay struct {
 
 	ring      ring
 	historian historian
+	packer    packer
 	begin     sync.Once
 	writing   writeWire
 	reading   readWire
@@ -60,6 +61,8 @@ type part struct {
 	unused atomic.Uint64             // bits of loops that have said Unuse
 	stored atomic.Pointer[stream.ID] // newest entry that this gateway has written
 	down   atomic.Pointer[string]    // why nothing can be written to it, where others can be
+	laned  atomic.Bool               // the lane reads it; else the watcher does
+	left   atomic.Pointer[stream.ID] // where the lane first stopped to read it, that the watcher has not seen yet
 }
 
 type counts struct {
@@ -79,6 +82,9 @@ type Stats struct {
 	TrimmedOut uint64 // entries taken from `out` streams
 	Lost       uint64 // streams that were lost or went back in time while they were read
 	Older      uint64 // reads of what resume windows did not hold
+	Packed     uint64 // publications that were compressed: each once, whoever gets it
+	PackedFrom uint64 // bytes of payload of those, before
+	PackedTo   uint64 // and after
 	Ring       int    // commands that wait
 	RingBytes  int
 	Unswept    int           // bytes of publications that loops have still to send
@@ -105,6 +111,7 @@ func New(cfg Config, streams Streams, loops []Loop) *Relay {
 	r.ring.init(cfg)
 	r.writing.init(r)
 	r.historian.wake = make(chan struct{}, 1)
+	r.packer.cfg = cfg.Compression
 	all := newLane(r, "the streams", true)
 	r.lanes = []*lane{all}
 	r.reading.init(r, all)
@@ -138,6 +145,7 @@ func (r *Relay) Run(ctx context.Context) {
 	}
 	wg.Go(func() { r.runKeeper(stopReading) })
 	wg.Go(func() { r.runHistorian(stopReading) })
+	wg.Go(func() { r.runWatcher(stopReading) })
 	r.runWriter(ctx)
 	cancel()
 	_ = r.wake(context.Background())
@@ -231,6 +239,7 @@ func (r *Relay) Stats() Stats {
 		Appended: c.appended.Load(), Failed: c.failed.Load(), Batches: c.batches.Load(), Entries: c.entries.Load(),
 		Bad: c.bad.Load(), Reads: c.reads.Load(), Outages: c.outages.Load(), Trimmed: c.trimmed.Load(), TrimmedOut: c.trimmedOut.Load(),
 		Lost: c.lost.Load(), Older: c.older.Load(),
+		Packed: r.packer.made.Load(), PackedFrom: r.packer.before.Load(), PackedTo: r.packer.after.Load(),
 		Ring: int(r.ring.count.Load()), RingBytes: int(r.ring.size.Load()), Unswept: unswept,
 		Backlog: r.backlog.Load(), Canary: r.canary(),
 	}

@@ -104,7 +104,7 @@ func (f *fakeStreams) Ranges(_ context.Context, ranges []stream.Range) ([][]stre
 		for _, e := range all {
 			before, after := e.ID.Before(r.From) || r.Open && !r.Newest && e.ID == r.From, r.To.Before(e.ID) || r.Open && r.Newest && e.ID == r.To
 			if !before && !after && len(out[i]) < r.Count {
-				out[i] = append(out[i], e)
+				out[i] = append(out[i], stream.Entry{ID: e.ID, Fields: slices.Clone(e.Fields)})
 			}
 		}
 	}
@@ -147,7 +147,7 @@ func (f *fakeStreams) Read(_ context.Context, cursors []stream.Cursor, count int
 			var news []stream.Entry
 			for _, e := range f.entries[c.Key] {
 				if c.ID.Before(e.ID) && len(news) < count {
-					news = append(news, e)
+					news = append(news, stream.Entry{ID: e.ID, Fields: slices.Clone(e.Fields)})
 				}
 			}
 			if news != nil {
@@ -184,6 +184,7 @@ type fakeLoop struct {
 	past    []*hub.Past
 	refused map[int]int
 	got     []string
+	control []string
 	resumed int
 }
 
@@ -208,7 +209,13 @@ func (l *fakeLoop) Live(o *hub.Opening, err error) {
 func (l *fakeLoop) Lost(o *hub.Opening) { l.lost = append(l.lost, o) }
 func (l *fakeLoop) Past(p *hub.Past)    { l.past = append(l.past, p) }
 
-func (l *fakeLoop) Deliver(b *hub.Batch, _ []stream.Publication) {
+func (l *fakeLoop) Control(list []stream.Publication) {
+	for _, p := range list {
+		l.control = append(l.control, string(p.Kind)+" "+p.Channel+" "+p.User)
+	}
+}
+
+func (l *fakeLoop) Deliver(b *hub.Batch) {
 	for _, p := range b.Publications {
 		l.got = append(l.got, string(p.Frame[2:]))
 	}

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -43,11 +44,14 @@ type record struct {
 	partition uint16
 	loop      uint16
 	flags     uint8
+	kind      uint8 // index in kinds
 }
 
+// kinds are those of commands.
+var kinds = [...]stream.Kind{stream.KindPub, stream.KindReq, stream.KindOpen, stream.KindClose, stream.KindSub, stream.KindUnsub, stream.KindAuth}
+
 const (
-	flagReq uint8 = 1 << iota
-	flagDirect
+	flagDirect uint8 = 1 << iota
 	flagBinary
 	flagAnswer
 )
@@ -74,7 +78,7 @@ func (r *ring) append(c *Command) {
 	r.count.Add(1)
 	r.mu.Lock()
 	b := r.filling
-	rec := record{conn: c.Conn, ref: c.Ref, at: c.At, start: int32(len(b.text)), partition: uint16(c.Partition), loop: uint16(c.Loop), flags: c.flags()}
+	rec := record{conn: c.Conn, ref: c.Ref, at: c.At, start: int32(len(b.text)), partition: uint16(c.Partition), loop: uint16(c.Loop), flags: c.flags(), kind: uint8(slices.Index(kinds[:], c.Kind))}
 	b.text = append(b.text, c.Channel...)
 	rec.end[0] = int32(len(b.text))
 	b.text = append(b.text, c.ID...)
@@ -131,16 +135,8 @@ func (c *Command) flags() (f uint8) {
 			f |= bit
 		}
 	}
-	set(c.Kind == stream.KindReq, flagReq)
 	set(c.Direct, flagDirect)
 	set(c.Binary, flagBinary)
 	set(c.Answer, flagAnswer)
 	return f
-}
-
-func (r *record) kind() stream.Kind {
-	if r.flags&flagReq != 0 {
-		return stream.KindReq
-	}
-	return stream.KindPub
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // A wire is a connection to Redis that lives in the home loop, so that what is written and read there wakes nobody else: on a quiet
-// machine most of what a publication costs is waking goroutines (docs/adr/0006). Writer and lane lend their work to their wire
+// machine most of what a publication costs is waking goroutines (docs/adr/0014). Writer and lane lend their work to their wire
 // while all is well, and have it back as soon as anything is not, or has to be asked of Redis by another command: everything but
 // XADD and XREAD, every outage and every doubt is theirs. At any time one of the two sides has the work.
 type wire struct {

@@ -53,10 +53,11 @@ type acked struct {
 	resumed int
 }
 
-func (s *acked) Acked(a []Ack)                                { s.acks = append(s.acks, a...) }
-func (s *acked) Resume()                                      { s.resumed++ }
-func (s *acked) Answer(a []stream.Answer)                     { s.answers = append(s.answers, a...) }
-func (s *acked) Deliver(b *hub.Batch, _ []stream.Publication) { s.batches = append(s.batches, b) }
+func (s *acked) Acked(a []Ack)                { s.acks = append(s.acks, a...) }
+func (s *acked) Resume()                      { s.resumed++ }
+func (s *acked) Answer(a []stream.Answer)     { s.answers = append(s.answers, a...) }
+func (s *acked) Deliver(b *hub.Batch)         { s.batches = append(s.batches, b) }
+func (s *acked) Control([]stream.Publication) {}
 
 func newWired(t testing.TB, sink Sink) (*Relay, *fakeHome) {
 	t.Helper()
@@ -306,6 +307,6 @@ type sweeping struct {
 	pushed int
 }
 
-func (s *sweeping) Deliver(b *hub.Batch, _ []stream.Publication) { s.h.Take(b) }
-func (s *sweeping) Push(int32, []byte) bool                      { s.pushed++; return true }
-func (s *sweeping) PushCopy(int32, []byte) bool                  { s.pushed++; return true }
+func (s *sweeping) Deliver(b *hub.Batch)        { s.h.Take(b) }
+func (s *sweeping) Push(int32, []byte) bool     { s.pushed++; return true }
+func (s *sweeping) PushCopy(int32, []byte) bool { s.pushed++; return true }

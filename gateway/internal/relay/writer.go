@@ -100,7 +100,7 @@ func (r *Relay) settle(records []record, ids []stream.ID, errs []error, here boo
 		}
 		// A failure is told even where no answer was wanted.
 		if errs[i] != nil || rec.flags&flagAnswer != 0 {
-			acks[rec.loop] = append(acks[rec.loop], Ack{Conn: rec.conn, Ref: rec.ref, Kind: rec.kind(), Stored: errs[i] == nil})
+			acks[rec.loop] = append(acks[rec.loop], Ack{Conn: rec.conn, Ref: rec.ref, Kind: kinds[rec.kind], Stored: errs[i] == nil})
 		}
 	}
 	r.counts.appended.Add(uint64(stored))
@@ -152,7 +152,7 @@ func (r *Relay) fields(text string, rec *record, dst []string) (key string, most
 	if rec.ref != 0 {
 		ref = strconv.FormatUint(rec.ref, 10)
 	}
-	e := stream.Event{Kind: rec.kind(), Channel: channel, Node: r.cfg.Node, Conn: session, User: user, Ref: ref, ID: id, At: rec.at, Binary: binary, Data: body}
+	e := stream.Event{Kind: kinds[rec.kind], Channel: channel, Node: r.cfg.Node, Conn: session, User: user, Ref: ref, ID: id, At: rec.at, Binary: binary, Data: body}
 	return r.parts[rec.partition].in, 0, e.AppendFields(dst)
 }
 

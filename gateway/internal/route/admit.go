@@ -3,12 +3,16 @@ package route
 import (
 	"errors"
 	"net/http"
+	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/millracehq/millrace/gateway/internal/auth"
+	"github.com/millracehq/millrace/gateway/internal/limit"
 	"github.com/millracehq/millrace/gateway/protocol"
+	"github.com/millracehq/millrace/gateway/stream"
 	"github.com/millracehq/millrace/internal/loop"
 	"github.com/millracehq/millrace/internal/wsio"
 )
@@ -29,20 +33,100 @@ func (r *Router) Admit(c loop.Conn, req *wsio.Request) (string, error) {
 	if named == "" && len(req.Protocols) > 0 {
 		return "", &wsio.Refusal{Status: http.StatusBadRequest, Reason: "unknown subprotocol: offer " + protocol.Subprotocol}
 	}
-	id, expires, err := r.identify(req, bearer)
-	if err != nil {
-		r.counts.Refused++
-		return "", &wsio.Refusal{Status: http.StatusUnauthorized, Reason: err.Error(), Header: http.Header{"Www-Authenticate": {"Bearer"}}}
+	if err := r.enter(c, req, bearer); err != nil {
+		return "", err
 	}
-	*r.members.At(c.FD) = member{id: id}
-	r.expire(c, expires)
 	return named, nil
+}
+
+// enter counts the connection and finds out whose it is, the cheap before the costly.
+func (r *Router) enter(c loop.Conn, req *wsio.Request, bearer string) error {
+	m := r.members.At(c.FD)
+	if m.id != nil { // a handshake that was let in and then failed
+		r.cfg.Gate.Leave(m.counted, m.id.User())
+		*m = member{}
+	}
+	r.remote = netip.Addr{}
+	if r.rules.Bounds.Address > 0 || r.rules.Authorize == ByBackend || r.tells&NotifyOpen != 0 { // it costs a system call
+		r.remote = r.client(c, req)
+	}
+	counted, in, retry := r.cfg.Gate.Enter(r.millis(), r.remote, &r.rules.Bounds)
+	if in != limit.None {
+		return r.crowded(in, retry)
+	}
+	id, expires, err := r.identify(req, bearer)
+	if err == nil && !r.cfg.Gate.Identify(&counted, id.User(), &r.rules.Bounds) {
+		r.cfg.Gate.Leave(counted, "")
+		return r.crowded(limit.User, 0)
+	}
+	if err != nil {
+		r.cfg.Gate.Leave(counted, "")
+		r.complain(err, r.client(c, req))
+		return &wsio.Refusal{Status: http.StatusUnauthorized, Reason: err.Error(), Header: http.Header{"Www-Authenticate": {"Bearer"}}}
+	}
+	*m = member{id: id, counted: counted}
+	if r.rules.Rates.On() {
+		*r.meters.At(c.FD) = limit.Meter{}
+	}
+	r.expire(c, expires)
+	return nil
+}
+
+// client is the address that counts as c's: that of the other end, or what a trusted proxy says.
+func (r *Router) client(c loop.Conn, req *wsio.Request) netip.Addr {
+	headers := req.ForwardedFor
+	if r.rules.Forwarded {
+		headers = req.Forwarded
+	}
+	return r.rules.Proxies.Client(r.loop.Remote(c).Addr(), headers, r.rules.Forwarded)
+}
+
+// crowded refuses a handshake that is over a limit.
+func (r *Router) crowded(in limit.Limit, retry int64) *wsio.Refusal {
+	r.counts.Limited[in]++
+	status, text, seconds := http.StatusServiceUnavailable, "", int64(crowdedRetry)
+	switch in {
+	case limit.Connections:
+		text = "this gateway has as many connections as it may have; connect again to reach another one"
+	case limit.AcceptRate:
+		text, seconds = "too many handshakes at a time; connect again later", (retry+999)/1000
+	case limit.Address:
+		status, text = http.StatusTooManyRequests, "too many connections of one address"
+	case limit.User:
+		status, text = http.StatusTooManyRequests, "too many connections of one user"
+	}
+	return &wsio.Refusal{Status: status, Reason: text, Header: http.Header{"Retry-After": {strconv.FormatInt(seconds, 10)}}}
+}
+
+// crowdedRetry is Retry-After in seconds, where nobody knows when there will be room.
+const crowdedRetry = 5
+
+// complaint is what is logged about bad credentials: one line a second, however many there are.
+type complaint struct {
+	last   uint32 // tick of the last line, +1
+	unsaid int
+}
+
+// complain counts a credential that was refused, and logs it without any part of it.
+func (r *Router) complain(err error, of netip.Addr) {
+	why := auth.Absent
+	if refusal, ok := errors.AsType[*auth.Refusal](err); ok {
+		why = refusal.Reason
+	}
+	r.counts.Refused[why]++
+	at := &r.complained
+	if now := r.loop.Tick() + 1; at.last != now {
+		r.cfg.Logger.Warn("credential refused", "reason", why.String(), "err", err, "remote", of.String(), "more_since_last_line", at.unsaid)
+		*at = complaint{last: now}
+		return
+	}
+	at.unsaid++
 }
 
 var errNoToken = errors.New("no credential: send Authorization: Bearer TOKEN, ?token=TOKEN, or the subprotocol bearer.TOKEN")
 
 func (r *Router) identify(req *wsio.Request, bearer string) (id *auth.Identity, expires time.Time, err error) {
-	if r.cfg.Verifier == nil {
+	if r.rules.Verifier == nil {
 		return auth.Everything, expires, nil
 	}
 	token := bearer
@@ -56,7 +140,7 @@ func (r *Router) identify(req *wsio.Request, bearer string) (id *auth.Identity, 
 	if token == "" {
 		return nil, expires, errNoToken
 	}
-	return r.cfg.Verifier.Verify(token)
+	return r.rules.Verifier.Verify(token)
 }
 
 // expire has c closed when its credential runs out; the second in which it does is the last. The zero time is never.
@@ -68,29 +152,52 @@ func (r *Router) expire(c loop.Conn, at time.Time) {
 	r.conns.Expire(c, seconds)
 }
 
-// Opened is conn.Router's: the first frame is hello.
-func (r *Router) Opened(c loop.Conn) {
+// Opened is conn.Router's.
+func (r *Router) Opened(c loop.Conn, deflate bool) {
+	if deflate {
+		r.hub.Packs(c.FD)
+	}
+	if r.rules.Authorize == ByBackend {
+		r.askOpen(c)
+		return
+	}
+	r.welcome(c)
+	r.tell(c, stream.KindOpen, "")
+}
+
+// welcome sends the first frame: hello.
+func (r *Router) welcome(c loop.Conn) {
 	r.session = r.appendSession(r.session[:0], c)
-	r.text = protocol.AppendHello(r.text[:0], string(r.session), r.cfg.Hello)
+	r.text = protocol.AppendHello(r.text[:0], string(r.session), r.rules.Hello)
 	r.conns.Answer(c, false, r.text)
 }
 
 // Closed is conn.Router's.
 func (r *Router) Closed(c loop.Conn, _ loop.Reason) {
+	m := r.members.At(c.FD)
+	if r.tells&NotifyUnsub != 0 {
+		for _, name := range r.hub.Names(c.FD) {
+			r.tell(c, stream.KindUnsub, name)
+		}
+	}
+	r.tell(c, stream.KindClose, "")
+	r.cfg.Gate.Leave(m.counted, m.id.User())
 	r.hub.Remove(c.FD)
 	delete(r.misdeeds, c.FD)
-	*r.members.At(c.FD) = member{}
+	*m = member{}
 }
 
 // renew is the auth command: a new credential of the same user. Subscriptions that it does not allow any more end.
 func (r *Router) renew(c loop.Conn, cmd *protocol.Command) {
-	if r.cfg.Verifier == nil {
+	if r.rules.Verifier == nil {
 		r.ok(c, cmd, nil)
 		return
 	}
-	id, expires, err := r.cfg.Verifier.Verify(string(cmd.Token))
+	id, expires, err := r.rules.Verifier.Verify(string(cmd.Token))
 	if err != nil {
+		r.complain(err, r.loop.Remote(c).Addr())
 		r.err(c, cmd.Ref, protocol.CodeUnauthorized, err.Error())
+		r.misbehaved(c) // each costs a signature
 		return
 	}
 	m := r.members.At(c.FD)
@@ -101,8 +208,9 @@ func (r *Router) renew(c loop.Conn, cmd *protocol.Command) {
 	m.id = id
 	r.expire(c, expires)
 	r.ok(c, cmd, nil)
+	r.tell(c, stream.KindAuth, "")
 	for _, name := range r.hub.Names(c.FD) {
-		if ns, known := r.namespace([]byte(name)); !known || !ns.Anyone && !id.May(auth.Sub, []byte(name)) {
+		if ns, known := r.rules.namespace([]byte(name)); !known || ns.Authorize == ByToken && !id.May(auth.Sub, []byte(name)) {
 			r.revoke(c, name, "the new credential does not allow it")
 		}
 	}
@@ -112,6 +220,8 @@ func (r *Router) revoke(c loop.Conn, channel, text string) {
 	if !r.hub.Unsubscribe(c.FD, []byte(channel)) {
 		return
 	}
+	r.counts.Revoked++
+	r.tell(c, stream.KindUnsub, channel)
 	r.text = protocol.AppendRevoke(r.text[:0], channel, protocol.CodeForbidden, text)
 	r.conns.Answer(c, false, r.text)
 }

@@ -1,6 +1,7 @@
 package route
 
 import (
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -21,10 +22,7 @@ func (r *Router) Acked(acks []relay.Ack) {
 		}
 		switch {
 		case !a.Stored:
-			if a.Kind == stream.KindReq {
-				r.settle(a.Conn, a.Ref)
-			}
-			r.err(a.Conn, a.Ref, protocol.CodeUnavailable, "the streams did not take it; send it again")
+			r.unstored(a)
 		case a.Kind == stream.KindPub:
 			r.text = protocol.AppendOK(r.text[:0], a.Ref, nil)
 			r.conns.Answer(a.Conn, false, r.text)
@@ -35,28 +33,62 @@ func (r *Router) Acked(acks []relay.Ack) {
 // Resume is relay.Sink's.
 func (r *Router) Resume() { r.conns.ResumeAll() }
 
-// Deliver is relay.Sink's. Revokes and kicks act at once; publications wait for their sweep.
-func (r *Router) Deliver(b *hub.Batch, control []stream.Publication) {
-	for i := range control {
-		if p := &control[i]; p.Kind == stream.KindKick {
-			r.kick(p.User, p.Data)
+// unstored answers a command that did not get into the streams.
+func (r *Router) unstored(a *relay.Ack) {
+	const text = "the streams did not take it; send it again"
+	switch a.Kind {
+	case stream.KindPub:
+		r.err(a.Conn, a.Ref, protocol.CodeUnavailable, text)
+	case stream.KindReq:
+		r.settle(a.Conn, a.Ref)
+		r.err(a.Conn, a.Ref, protocol.CodeUnavailable, text)
+	default:
+		if asked, waited := r.settle(a.Conn, a.Ref); waited && asked != nil {
+			r.counts.Asked[askFailed]++
+			r.refuse(a.Conn, asked, protocol.CodeUnavailable, text)
 		} else {
-			r.hub.Subscribers(p.Channel, func(fd int32) {
-				if r.members.At(fd).id.User() == p.User {
-					r.revoke(r.loop.Conn(fd), p.Channel, textOr(p.Data, "ended by the backend"))
-				}
-			})
+			r.counts.Untold++
 		}
 	}
-	r.hub.Take(b)
+}
+
+// Deliver is relay.Sink's.
+func (r *Router) Deliver(b *hub.Batch) { r.hub.Take(b) }
+
+// Control is relay.Sink's. Revokes and kicks act before publications that wait for their sweep.
+func (r *Router) Control(list []stream.Publication) {
+	for i := range list {
+		if p := &list[i]; p.Kind == stream.KindKick {
+			r.kick(p.User, textOr(p.Data, "disconnected by the backend"))
+		} else {
+			r.revokeUser(p.User, p.Channel, textOr(p.Data, "ended by the backend"))
+		}
+	}
 }
 
 func (r *Router) kick(user, text string) {
+	r.grants.dropAll(user)
 	r.conns.Each(func(c loop.Conn) {
 		if r.members.At(c.FD).id.User() == user {
-			r.conns.CloseWith(c, protocol.CloseDisconnected, 0, textOr(text, "disconnected by the backend"))
+			r.counts.Kicked++
+			r.conns.CloseWith(c, protocol.CloseDisconnected, 0, text)
 		}
 	})
+}
+
+func (r *Router) revokeUser(user, channel, text string) {
+	r.grants.drop(user, channel)
+	r.hub.Subscribers(channel, func(fd int32) {
+		if r.members.At(fd).id.User() == user {
+			r.revoke(r.loop.Conn(fd), channel, text)
+		}
+	})
+	p := &r.partitions[stream.Partition(channel, len(r.partitions))]
+	for _, w := range slices.Clone(p.waiting) {
+		if string(w.channel) == channel && r.conns.Alive(w.conn) && r.members.At(w.conn.FD).id.User() == user {
+			r.giveUp(w.conn, p, w.channel, protocol.CodeForbidden, text)
+		}
+	}
 }
 
 // Answer is relay.Sink's: entries of the node's stream. Those of other loops' connections are passed over.
@@ -66,25 +98,16 @@ func (r *Router) Answer(answers []stream.Answer) {
 			r.answer(c, &answers[i])
 		}
 	}
+	if r.welcomed { // what they have sent meanwhile
+		r.welcomed = false
+		r.conns.ResumeAll()
+	}
 }
 
 func (r *Router) answer(c loop.Conn, a *stream.Answer) {
 	switch a.Kind {
-	case stream.KindRes, stream.KindErr:
-		ref, err := strconv.ParseUint(a.Ref, 10, 53)
-		if err != nil || !r.settle(c, ref) {
-			r.counts.LateAnswers++
-			return
-		}
-		if a.Kind == stream.KindRes {
-			r.reply(c, protocol.AppendRes(r.text[:0], ref), a)
-			return
-		}
-		code := protocol.Code(a.Code)
-		if code < 400 || code > 999 {
-			code = protocol.CodeFailed
-		}
-		r.err(c, ref, code, a.Data)
+	case stream.KindRes, stream.KindErr, stream.KindGrant:
+		r.settleBy(c, a)
 	case stream.KindMsg:
 		channel := a.Channel
 		if channel == "" {
@@ -99,6 +122,42 @@ func (r *Router) answer(c loop.Conn, a *stream.Answer) {
 			code = protocol.CloseDisconnected
 		}
 		r.conns.CloseWith(c, code, 0, textOr(a.Data, "disconnected by the backend"))
+	}
+}
+
+// settleBy takes the answer to a req, res or err, or to a permission, grant or err.
+func (r *Router) settleBy(c loop.Conn, a *stream.Answer) {
+	ref, err := strconv.ParseUint(a.Ref, 10, 64)
+	if err != nil {
+		r.counts.LateAnswers++
+		return
+	}
+	if asked := r.requests.waiting[request{c, ref}]; (asked != nil) != (a.Kind == stream.KindGrant) && a.Kind != stream.KindErr {
+		r.counts.LateAnswers++ // res to a permission, or grant to a req
+		return
+	}
+	asked, waited := r.settle(c, ref)
+	code := protocol.Code(a.Code)
+	switch {
+	case !waited:
+		r.counts.LateAnswers++
+	case a.Kind == stream.KindRes:
+		r.reply(c, protocol.AppendRes(r.text[:0], ref), a)
+	case a.Kind == stream.KindGrant:
+		r.grant(c, asked, ttl(a.Data))
+	case asked != nil:
+		r.counts.Asked[askRefused]++
+		if code == 0 {
+			code = protocol.CodeForbidden
+		} else if !asked.open && (code < 400 || code > 999) {
+			code = protocol.CodeFailed
+		}
+		r.refuse(c, asked, code, a.Data)
+	default:
+		if code < 400 || code > 999 {
+			code = protocol.CodeFailed
+		}
+		r.err(c, ref, code, a.Data)
 	}
 }
 

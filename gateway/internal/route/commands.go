@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/millracehq/millrace/gateway/internal/auth"
+	"github.com/millracehq/millrace/gateway/internal/limit"
+	"github.com/millracehq/millrace/gateway/internal/relay"
 	"github.com/millracehq/millrace/gateway/protocol"
 	"github.com/millracehq/millrace/gateway/stream"
 	"github.com/millracehq/millrace/internal/loop"
@@ -13,10 +15,13 @@ import (
 func (r *Router) Frame(c loop.Conn, binary bool, frame []byte) (taken bool) {
 	cmd := &r.command
 	err := protocol.ParseCommand(frame, cmd)
-	if (cmd.Verb == protocol.VerbPub || cmd.Verb == protocol.VerbReq) && err == nil && !r.relay.Room() {
+	if err == nil && r.held(c, cmd) {
 		return false
 	}
 	r.counts.Commands[cmd.Verb]++
+	if r.rules.Rates.On() && !r.measure(c, cmd, len(frame)) {
+		return true
+	}
 	if err != nil {
 		r.err(c, cmd.Ref, err.Code, err.Text)
 		if err.Code == protocol.CodeMalformed {
@@ -72,24 +77,37 @@ func (r *Router) misbehaved(c loop.Conn) {
 	}
 }
 
-func (r *Router) namespace(channel []byte) (Namespace, bool) {
-	ns, ok := r.cfg.Namespaces[string(protocol.Namespace(channel))]
-	if !ok {
-		ns, ok = r.cfg.Namespaces["*"]
+// held reports whether a command must wait: for room on the way to the streams, where they are to hear of it, or until the backend has said
+// whether the connection may stay.
+func (r *Router) held(c loop.Conn, cmd *protocol.Command) bool {
+	if r.opening(c) {
+		return true
 	}
-	return ns, ok
+	switch cmd.Verb {
+	case protocol.VerbPub, protocol.VerbReq:
+	case protocol.VerbSub, protocol.VerbUnsub:
+		ns, _ := r.rules.namespace(cmd.Channel)
+		if ns.Authorize != ByBackend && ns.Notify == 0 {
+			return false
+		}
+	default:
+		return false
+	}
+	return !r.relay.Room()
 }
 
 // allowed checks namespace and grants, and answers 403 when they do not allow it.
 func (r *Router) allowed(c loop.Conn, cmd *protocol.Command, a auth.Action) bool {
-	ns, ok := r.namespace(cmd.Channel)
+	ns, ok := r.rules.namespace(cmd.Channel)
 	switch {
 	case !ok:
 		r.err(c, cmd.Ref, protocol.CodeForbidden, "no such namespace")
 	case a&(auth.Pub|auth.Req) != 0 && ns.Publish == Deny:
 		r.err(c, cmd.Ref, protocol.CodeForbidden, "clients may not publish in this namespace")
-	case !ns.Anyone && !r.members.At(c.FD).id.May(a, cmd.Channel):
+	case ns.Authorize == ByToken && !r.members.At(c.FD).id.May(a, cmd.Channel):
 		r.err(c, cmd.Ref, protocol.CodeForbidden, "the credential does not allow it")
+	case ns.Authorize == ByBackend && a == auth.Pub && ns.Publish == Direct && !r.hub.Subscribed(c.FD, cmd.Channel):
+		r.err(c, cmd.Ref, protocol.CodeForbidden, "only subscribers may publish in this namespace")
 	default:
 		return true
 	}
@@ -104,8 +122,9 @@ func (r *Router) publish(c loop.Conn, cmd *protocol.Command, binary bool) {
 	if !r.allowed(c, cmd, action) {
 		return
 	}
-	ns, _ := r.namespace(cmd.Channel)
+	ns, _ := r.rules.namespace(cmd.Channel)
 	if ns.MaxBody > 0 && len(cmd.Body) > ns.MaxBody {
+		r.counts.Limited[limit.Body]++
 		r.err(c, cmd.Ref, protocol.CodeTooLarge, "the body is larger than the namespace allows")
 		return
 	}
@@ -116,22 +135,39 @@ func (r *Router) publish(c loop.Conn, cmd *protocol.Command, binary bool) {
 		return
 	}
 	if !direct && r.relay.Full() {
-		r.err(c, cmd.Ref, protocol.CodeUnavailable, "the backlog is full: the backend is behind; nothing was stored, send it again later")
+		r.err(c, cmd.Ref, protocol.CodeUnavailable, backlogFull)
 		return
 	}
-	if kind == stream.KindReq && cmd.Answer && !r.await(c, cmd.Ref) {
+	if kind == stream.KindReq && cmd.Answer && !r.await(c, cmd.Ref, nil) {
 		return
 	}
-	r.session = r.appendSession(r.session[:0], c)
-	a := &r.append
-	a.Kind, a.Direct, a.Binary, a.Answer = kind, direct, binary, cmd.Answer && kind == stream.KindPub
-	a.Partition = partition
-	a.Loop, a.Conn, a.Ref, a.At = r.cfg.Loop, c, cmd.Ref, time.Now().UnixMilli()
-	a.Channel, a.ID, a.Body, a.User, a.Session = cmd.Channel, cmd.ID, cmd.Body, r.members.At(c.FD).id.User(), r.session
+	if kind == stream.KindPub && ns.Rate.On() {
+		if retry := r.cfg.Flows.Take(r.millis(), cmd.Channel, ns.Rate); retry > 0 {
+			r.tooFast(c, cmd.Ref, limit.PublishRate, retry)
+			return
+		}
+	}
+	a := r.entry(c, kind, cmd.Channel, cmd.Ref)
+	a.Direct, a.Binary, a.Answer = direct, binary, cmd.Answer && kind == stream.KindPub
+	a.ID, a.Body = cmd.ID, cmd.Body
 	if a.Answer {
 		r.members.At(c.FD).published++
 	}
 	r.relay.Append(a)
+}
+
+// entry begins a command for the relay: of c, on a channel, or on none.
+func (r *Router) entry(c loop.Conn, kind stream.Kind, channel []byte, ref uint64) *relay.Command {
+	r.session = r.appendSession(r.session[:0], c)
+	place := channel
+	if len(place) == 0 {
+		place = r.session
+	}
+	r.append = relay.Command{
+		Kind: kind, Partition: stream.Partition(place, len(r.partitions)), Loop: r.cfg.Loop, Conn: c, Ref: ref, At: time.Now().UnixMilli(),
+		Channel: channel, User: r.members.At(c.FD).id.User(), Session: r.session,
+	}
+	return &r.append
 }
 
 func (r *Router) ok(c loop.Conn, cmd *protocol.Command, position []byte) {

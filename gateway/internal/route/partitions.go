@@ -5,6 +5,7 @@ import (
 
 	"github.com/millracehq/millrace/gateway/internal/auth"
 	"github.com/millracehq/millrace/gateway/internal/hub"
+	"github.com/millracehq/millrace/gateway/internal/limit"
 	"github.com/millracehq/millrace/gateway/protocol"
 	"github.com/millracehq/millrace/gateway/stream"
 	"github.com/millracehq/millrace/internal/loop"
@@ -32,6 +33,7 @@ type waiting struct {
 	conn     loop.Conn
 	ref      uint64
 	answer   bool
+	asked    bool // the backend was, and knows of it
 	channel  []byte
 	position []byte
 }
@@ -44,21 +46,55 @@ func (r *Router) sub(c loop.Conn, cmd *protocol.Command) {
 		return
 	}
 	n := stream.Partition(cmd.Channel, len(r.partitions))
-	p := &r.partitions[n]
+	p, m := &r.partitions[n], r.members.At(c.FD)
 	switch {
 	case cmd.Presence:
 		r.err(c, cmd.Ref, protocol.CodeNotFound, noPresence)
-	case r.hub.Subscribed(c.FD, cmd.Channel) || p.waits(c, cmd.Channel) >= 0:
+	case r.hub.Subscribed(c.FD, cmd.Channel) || r.underWay(c, p, cmd.Channel):
 		r.err(c, cmd.Ref, protocol.CodeConflict, "already subscribed")
-	case r.hub.Count(c.FD)+int(r.members.At(c.FD).waiting) >= r.cfg.MaxSubscriptions:
+	case r.hub.Count(c.FD)+int(m.waiting) >= r.rules.MaxSubscriptions:
+		r.counts.Limited[limit.Subscriptions]++
 		r.err(c, cmd.Ref, protocol.CodeForbidden, "too many subscriptions on this connection")
+	default:
+		if ns, _ := r.rules.namespace(cmd.Channel); ns.Authorize == ByBackend {
+			if !r.grants.has(m.id.User(), string(cmd.Channel), r.loop.Tick()) {
+				r.askSub(c, cmd, n)
+				return
+			}
+			r.counts.Asked[askKnown]++
+		}
+		r.follow(c, &waiting{conn: c, ref: cmd.Ref, answer: cmd.Answer, channel: cmd.Channel, position: cmd.Position})
+	}
+}
+
+const (
+	streamsDown = "the streams are down; try again"
+	backlogFull = "the backlog is full: the backend is behind; nothing was stored, send it again later"
+)
+
+// underWay reports whether a sub to that channel is not answered yet.
+func (r *Router) underWay(c loop.Conn, p *partition, channel []byte) bool {
+	if r.members.At(c.FD).waiting == 0 {
+		return false
+	}
+	_, asked := r.requests.asked[wish{c, string(channel)}]
+	return asked || p.waits(c, channel) >= 0
+}
+
+// follow subscribes what is allowed to, now or as soon as its partition is read. w is copied if it must be kept.
+func (r *Router) follow(c loop.Conn, w *waiting) {
+	n := stream.Partition(w.channel, len(r.partitions))
+	p := &r.partitions[n]
+	switch {
 	case p.state == partitionLive:
-		r.subscribe(c, n, cmd.Ref, cmd.Answer, cmd.Channel, cmd.Position)
+		r.subscribe(n, w)
 	case !r.relay.Up(n):
-		r.err(c, cmd.Ref, protocol.CodeUnavailable, streamsDown)
+		r.err(c, w.ref, protocol.CodeUnavailable, streamsDown)
 	default:
 		r.members.At(c.FD).waiting++
-		p.waiting = append(p.waiting, waiting{c, cmd.Ref, cmd.Answer, bytes.Clone(cmd.Channel), bytes.Clone(cmd.Position)})
+		kept := *w
+		kept.channel, kept.position = bytes.Clone(w.channel), bytes.Clone(w.position)
+		p.waiting = append(p.waiting, kept)
 		if p.state == partitionOff {
 			p.state = partitionAsked
 			r.relay.Use(r.cfg.Loop, n)
@@ -66,15 +102,13 @@ func (r *Router) sub(c loop.Conn, cmd *protocol.Command) {
 	}
 }
 
-const streamsDown = "the streams are down; try again"
-
 // subscribe answers and adds the subscription: what the hub has for it from now on comes behind the answer. Where a
 // position can be resumed from, the answer repeats it, so that a client that is cut off again before it has caught up
 // resumes there.
-func (r *Router) subscribe(c loop.Conn, n int, ref uint64, answer bool, channel, position []byte) {
-	ns, _ := r.namespace(channel)
+func (r *Router) subscribe(n int, w *waiting) {
+	ns, _ := r.rules.namespace(w.channel)
 	now := r.hub.Position(n)
-	from, err := stream.ParsePosition(position)
+	from, err := stream.ParsePosition(w.position)
 	if err != nil {
 		from = stream.Position{}
 	}
@@ -83,27 +117,52 @@ func (r *Router) subscribe(c loop.Conn, n int, ref uint64, answer bool, channel,
 		at = now
 	}
 	var buf [stream.MaxPosition]byte
-	r.ok(c, &protocol.Command{Ref: ref, Answer: answer}, at.Append(buf[:0]))
-	if position == nil {
-		r.hub.Subscribe(c.FD, channel, n, ns.Slow)
-		return
+	r.ok(w.conn, &protocol.Command{Ref: w.ref, Answer: w.answer}, at.Append(buf[:0]))
+	if w.position == nil {
+		r.hub.Subscribe(w.conn.FD, w.channel, n, ns.Slow)
+	} else {
+		r.hub.Resume(w.conn.FD, w.channel, n, ns.Slow, from)
 	}
-	r.hub.Resume(c.FD, channel, n, ns.Slow, from)
+	if ns.Notify != 0 && !w.asked {
+		r.tell(w.conn, stream.KindSub, string(w.channel))
+	}
 }
 
 func (r *Router) unsub(c loop.Conn, cmd *protocol.Command) {
 	p := &r.partitions[stream.Partition(cmd.Channel, len(r.partitions))]
-	switch i := p.waits(c, cmd.Channel); {
-	case i >= 0:
-		r.err(c, p.waiting[i].ref, protocol.CodeConflict, "unsubscribed before it was answered")
-		p.waiting = append(p.waiting[:i], p.waiting[i+1:]...)
-		r.members.At(c.FD).waiting--
+	switch {
+	case r.giveUp(c, p, cmd.Channel, protocol.CodeConflict, "unsubscribed before it was answered"):
 		r.ok(c, cmd, nil)
 	case r.hub.Unsubscribe(c.FD, cmd.Channel):
 		r.ok(c, cmd, nil)
+		r.tell(c, stream.KindUnsub, string(cmd.Channel))
 	default:
 		r.err(c, cmd.Ref, protocol.CodeNotFound, "not subscribed")
 	}
+}
+
+// giveUp answers a sub that is under way, so that it does not come about. It reports false when there is none.
+func (r *Router) giveUp(c loop.Conn, p *partition, channel []byte, code protocol.Code, text string) bool {
+	if r.members.At(c.FD).waiting == 0 {
+		return false
+	}
+	if ref, asked := r.requests.asked[wish{c, string(channel)}]; asked {
+		a, _ := r.settle(c, ref)
+		r.err(c, a.ref, code, text)
+		r.tell(c, stream.KindUnsub, string(channel)) // it may have been granted
+		return true
+	}
+	i := p.waits(c, channel)
+	if i < 0 {
+		return false
+	}
+	r.err(c, p.waiting[i].ref, code, text)
+	if p.waiting[i].asked {
+		r.tell(c, stream.KindUnsub, string(channel))
+	}
+	p.waiting = append(p.waiting[:i], p.waiting[i+1:]...)
+	r.members.At(c.FD).waiting--
+	return true
 }
 
 func (p *partition) waits(c loop.Conn, channel []byte) int {
@@ -131,9 +190,9 @@ func (r *Router) Live(o *hub.Opening, err error) {
 	}
 	r.hub.Open(o)
 	p.state = partitionLive
-	for _, w := range list {
-		if r.stillWaits(w.conn) {
-			r.subscribe(w.conn, o.Partition, w.ref, w.answer, w.channel, w.position)
+	for i := range list {
+		if r.stillWaits(list[i].conn) {
+			r.subscribe(o.Partition, &list[i])
 		}
 	}
 }

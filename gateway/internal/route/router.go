@@ -3,7 +3,8 @@
 //	conn.Server ── Frame ──▶ Router ─┬─ sub unsub ──▶ hub.Hub            and relay.Use, when a partition is new here
 //	                                 ├─ pub req ────▶ relay.Append  ──▶ Acked, Answer
 //	                                 └─ auth ping who, and every err
-//	relay ── Live, Deliver, Answer, Acked, Resume (on the loop) ──▶ Router ──▶ hub, conn.Server
+//	                                 ├─ all that the backend is asked for or told of: open sub, close unsub auth ──▶ relay.Append
+//	relay ── Live, Deliver, Control, Answer, Acked, Resume (on the loop) ──▶ Router ──▶ hub, conn.Server
 //
 // A Router belongs to its loop's goroutine; only Stats may be read from elsewhere. It holds what a client may do, which
 // requests are unanswered, and where partitions stand; it decides permissions and limits and keeps no body. Routing a
@@ -11,13 +12,16 @@
 package route
 
 import (
+	"log/slog"
 	"maps"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
 	"github.com/millracehq/millrace/gateway/internal/auth"
 	"github.com/millracehq/millrace/gateway/internal/conn"
 	"github.com/millracehq/millrace/gateway/internal/hub"
+	"github.com/millracehq/millrace/gateway/internal/limit"
 	"github.com/millracehq/millrace/gateway/internal/relay"
 	"github.com/millracehq/millrace/gateway/protocol"
 	"github.com/millracehq/millrace/gateway/stream"
@@ -25,24 +29,6 @@ import (
 	"github.com/millracehq/millrace/internal/slab"
 	"github.com/millracehq/millrace/internal/wsio"
 )
-
-// Publish says where publications of a namespace go.
-type Publish string
-
-// The values of Publish.
-const (
-	ToBackend Publish = "backend" // to the `in` stream; the backend publishes
-	Direct    Publish = "direct"  // straight to the channel's `out` stream
-	Deny      Publish = "deny"    // clients may not
-)
-
-// Namespace is what holds for all channels of one name.
-type Namespace struct {
-	Publish Publish
-	Anyone  bool // no grant is needed
-	MaxBody int  // bytes; 0: what a frame holds
-	Slow    hub.Policy
-}
 
 // Relay is what a Router needs of it.
 type Relay interface {
@@ -58,17 +44,16 @@ type Relay interface {
 
 // Config of a Router.
 type Config struct {
-	Loop             int                  // number of the loop
-	Nonce            string               // of this process: the first part of its sessions
-	Hello            []byte               // JSON of the hello frame
-	Namespaces       map[string]Namespace // "*" stands for all others
-	Verifier         *auth.Verifier       // nil: mode none, everybody may do everything
-	Partitions       int
-	MaxSubscriptions int           // of one connection
-	MaxRequests      int           // unanswered ones of one connection
-	RequestTimeout   time.Duration // whole seconds
-	WindowBytes      int           // of this loop's resume windows
-	WindowTime       time.Duration
+	Loop           int             // number of the loop
+	Nonce          string          // of this process: the first part of its sessions
+	Rules          *Rules          // to begin with; see Apply
+	Gate           *limit.Gate     // of all loops; default: one of its own
+	Flows          *limit.Channels // of all loops; default: one of its own
+	Partitions     int
+	RequestTimeout time.Duration // whole seconds
+	WindowBytes    int           // of this loop's resume windows
+	WindowTime     time.Duration
+	Logger         *slog.Logger // default: none
 }
 
 // Router is the conn.Router and the relay.Sink of one loop.
@@ -81,7 +66,11 @@ type Router struct {
 	relay Relay
 
 	// Owned by the loop.
+	rules      *Rules
+	tells      Notify // of what the backend is told in any namespace
 	members    slab.Slab[member]
+	meters     slab.Slab[limit.Meter] // used only while rates are bounded
+	grants     grants
 	partitions []partition
 	requests   requests
 	misdeeds   map[int32]misdeed
@@ -90,7 +79,10 @@ type Router struct {
 	text       []byte // an answer being written
 	session    []byte
 	tick       uint32
-	draining   bool          // for good
+	draining   bool // for good
+	complained complaint
+	remote     netip.Addr    // of the handshake that was last decided on, where anybody wants to know
+	welcomed   bool          // somebody was, so frames may wait that can be taken now
 	refusal    *wsio.Refusal // of all handshakes; nil: they are decided on
 	leaving    *departure    // nil: nobody is sent away
 	counts     Counts
@@ -103,21 +95,28 @@ type member struct {
 	id        *auth.Identity
 	requests  int32 // unanswered
 	published int32 // publications that wait for their ok
-	waiting   int32 // subs that wait for their partition
+	waiting   int32 // subs that wait for their partition, or for a grant
+	counted   limit.Counted
 }
 
 // Counts are numbers since the start.
 type Counts struct {
 	Commands    [8]uint64 // by protocol.Verb; 0 is what could not be read
 	Errors      map[protocol.Code]uint64
-	LateAnswers uint64 // answers to requests that were no longer waiting
-	Refused     uint64 // handshakes without a good credential
+	LateAnswers uint64               // answers to requests that were no longer waiting
+	Refused     [auth.Reasons]uint64 // credentials, by reason
+	Limited     [limit.Limits]uint64 // what was over a limit
+	Asked       [askResults]uint64   // permissions asked of the backend, by what came of it
+	Kicked      uint64               // connections
+	Revoked     uint64               // subscriptions
+	Untold      uint64               // open, close, sub, unsub and auth that did not fit or could not be written
 }
 
 // Stats are a loop's numbers, at most a second old.
 type Stats struct {
 	Counts
 	Connections   int // WebSockets now
+	Deflating     int // of them, those that have agreed on compression
 	Channels      int
 	Paused        int
 	Requests      int // unanswered now
@@ -129,17 +128,30 @@ type Stats struct {
 	WindowBytes   int
 	Ended         [conn.Reasons]uint64
 	Subscriptions int
+	Asking        int // permissions that are asked for now
+	Grants        int // that are remembered
 }
 
 // New makes the Router of l. Wire must follow before l is started.
 func New(cfg Config, l *loop.Loop, server conn.Config) *Router {
+	if cfg.Gate == nil {
+		cfg.Gate = limit.NewGate()
+	}
+	if cfg.Flows == nil {
+		cfg.Flows = limit.NewChannels()
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
 	r := &Router{
 		cfg:        cfg,
 		loop:       l,
 		partitions: make([]partition, cfg.Partitions),
 		misdeeds:   map[int32]misdeed{},
 	}
-	r.requests.waiting = map[request]struct{}{}
+	r.Apply(cfg.Rules)
+	r.requests.waiting = map[request]*question{}
+	r.requests.asked = map[wish]uint64{}
 	r.counts.Errors = map[protocol.Code]uint64{}
 	r.conns = conn.New(l, server, r)
 	r.hub = hub.New(hub.Config{Partitions: cfg.Partitions, WindowBytes: cfg.WindowBytes, WindowTime: cfg.WindowTime}, conns{r})
@@ -159,6 +171,7 @@ func (r *Router) Turn() bool {
 		r.tick = now
 		r.expireRequests()
 		r.leavePartitions()
+		r.grants.expire(now)
 		r.hub.Tick(now, time.Now().UnixMilli())
 		r.publishStats()
 	}
@@ -177,9 +190,12 @@ func (r *Router) publishStats() {
 	s := &Stats{
 		Counts:      r.counts,
 		Connections: r.conns.Opened(),
+		Deflating:   r.conns.Deflating(),
 		Channels:    r.hub.Channels(),
 		Paused:      r.conns.Paused(),
-		Requests:    len(r.requests.waiting),
+		Requests:    len(r.requests.waiting) - r.requests.asks,
+		Asking:      r.requests.asks,
+		Grants:      len(r.grants.until),
 		Published:   r.hub.Published,
 		Delivered:   r.hub.Delivered,
 		Replayed:    r.hub.Replayed,

@@ -12,6 +12,7 @@ import (
 
 	"github.com/millracehq/millrace/gateway/internal/conn"
 	"github.com/millracehq/millrace/gateway/internal/hub"
+	"github.com/millracehq/millrace/gateway/internal/limit"
 	"github.com/millracehq/millrace/gateway/internal/relay"
 	"github.com/millracehq/millrace/gateway/stream"
 	"github.com/millracehq/millrace/internal/loop"
@@ -48,8 +49,11 @@ func newTestRouter(t testing.TB) (*Router, *fakeRelay) {
 		t.Fatal(err)
 	}
 	r := New(Config{
-		Nonce: "n", Hello: []byte("{}"), Partitions: 8, MaxSubscriptions: 100, MaxRequests: 1 << 30, RequestTimeout: time.Second,
-		Namespaces: map[string]Namespace{"*": {Publish: ToBackend}},
+		Nonce: "n", Partitions: 8, RequestTimeout: time.Second, Rules: &Rules{
+			Hello: []byte("{}"), MaxSubscriptions: 100, MaxRequests: 1 << 30,
+			Namespaces: map[string]Namespace{"*": {Publish: ToBackend, Authorize: ByToken}},
+			Rates:      limit.Rates{Frames: limit.NewRate(limit.MaxFrameRate, 1), Bytes: limit.NewRate(1<<30, 1)},
+		},
 	}, l, conn.Config{Path: "/ws", MaxFrame: 1 << 16, Heartbeat: 25 * time.Second})
 	f := &fakeRelay{l: l, r: r}
 	r.Wire(f)
@@ -132,7 +136,7 @@ func TestHotPathsDoNotAllocate(t *testing.T) {
 	b := &hub.Batch{Publications: []hub.Publication{{Channel: "a:x", Frame: wsio.AppendFrame(nil, ws.OpText, []byte("msg a:x 1-1\nhi"))}}}
 	onLoop(r, func() {
 		if n := testing.AllocsPerRun(200, func() {
-			r.Deliver(b, nil)
+			r.Deliver(b)
 			r.Turn()
 		}); n != 0 {
 			t.Errorf("deliver: %v allocations", n)

@@ -89,19 +89,12 @@ type effect struct {
 
 const abroad = -1 // no partition
 
-// effects calls f with what is to be written for an outcome. A kick concerns every partition.
+// effects calls f with what is to be written for an outcome.
 func (g *Group) effects(o *Outcome, f func(e effect)) {
 	for i := range o.Publications {
 		p := &o.Publications[i]
-		first := stream.Partition(p.Channel, g.c.partitions)
-		last := first
-		if p.Kind == stream.KindKick {
-			first, last = 0, g.c.partitions-1
-		}
-		values := p.Values()
-		for q := first; q <= last; q++ {
-			f(effect{partition: q, key: g.c.keys.Out(q), values: values})
-		}
+		q := p.Partition(g.c.partitions)
+		f(effect{partition: q, key: g.c.keys.Out(q), values: p.Values()})
 	}
 	for i := range o.Answers {
 		f(effect{partition: abroad, key: g.c.keys.Node(o.Answers[i].Node), values: o.Answers[i].Values()})

@@ -24,7 +24,22 @@ type settings struct {
 	rate        float64
 
 	json, export, ledger, phases string
-	quiet, noColor               bool
+	out                          list   // --out
+	trendStats                   string // comma-separated
+	quiet, verbose, noColor      bool
+	noThresholds                 bool
+}
+
+// list collects a flag that may be given again.
+type list []string
+
+// String implements flag.Value.
+func (l *list) String() string { return "" }
+
+// Set implements flag.Value.
+func (l *list) Set(s string) error {
+	*l = append(*l, s)
+	return nil
 }
 
 // pairs collects K=V flags.
@@ -43,22 +58,28 @@ func (p pairs) Set(s string) error {
 	return nil
 }
 
-const runUsage = `Usage: loadtest %s [flags] FILE
+const runUsage = `Usage: loadtest %s [flags] SCENARIO
+
+SCENARIO is a YAML or JSON file, an archive, or the name of one that comes with the program (loadtest --help lists them).
 
 Flags override the scenario:
       --url URL              ws://HOST[:PORT]/PATH
-      --connections N        connections
-      --duration D           length of the steady phase, such as 60s
+  -u, --vus N                connections; the same as --connections
+  -d, --duration D           length of the steady phase, such as 60s
       --rate R               publications per second, in total
   -e, --env K=V              set ${K} in the scenario; before the environment's own
       --tag K=V              add a tag to the reports
+      --no-thresholds        judge by the evidence alone
 
 Output: the summary goes to standard output, progress and messages to standard error.
       --json FILE            everything, as JSON
       --summary-export FILE  the summary as k6 exports it (true beside a threshold: crossed)
       --ledger FILE          acknowledged publications that somebody did not get, as JSON
       --phase-file FILE      a JSON line when each phase begins; - is standard output
+  -o, --out NAME=ARG         an output that gets every second: json=FILE; may be given again
+      --summary-trend-stats  columns of trends, such as avg,p(95),p(99.9),count
   -q, --quiet                no progress
+  -v, --verbose              more messages
       --no-color             no colours (nor when NO_COLOR is set, nor off a terminal)
 `
 
@@ -67,8 +88,20 @@ func (p program) parse(command string, args []string) (s settings, file string, 
 	fs := flag.NewFlagSet(command, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.StringVar(&s.url, "url", "", "")
-	fs.IntVar(&s.connections, "connections", 0, "")
-	fs.DurationVar(&s.duration, "duration", 0, "")
+	for _, name := range []string{"u", "vus", "connections"} {
+		fs.IntVar(&s.connections, name, 0, "")
+	}
+	for _, name := range []string{"d", "duration"} {
+		fs.DurationVar(&s.duration, name, 0, "")
+	}
+	for _, name := range []string{"o", "out"} {
+		fs.Var(&s.out, name, "")
+	}
+	for _, name := range []string{"v", "verbose"} {
+		fs.BoolVar(&s.verbose, name, false, "")
+	}
+	fs.StringVar(&s.trendStats, "summary-trend-stats", "", "")
+	fs.BoolVar(&s.noThresholds, "no-thresholds", false, "")
 	fs.Float64Var(&s.rate, "rate", 0, "")
 	fs.StringVar(&s.json, "json", "", "")
 	fs.StringVar(&s.export, "summary-export", "", "")
@@ -103,7 +136,7 @@ func (p program) parse(command string, args []string) (s settings, file string, 
 
 // scenario reads the file and applies the flags.
 func (s settings) scenario(file string) (*loadtest.Scenario, int, error) {
-	text, err := os.ReadFile(file)
+	text, kept, err := read(file)
 	if err != nil {
 		return nil, loadtest.ExitNoFile, err
 	}
@@ -111,7 +144,11 @@ func (s settings) scenario(file string) (*loadtest.Scenario, int, error) {
 		if v, ok := s.env[name]; ok {
 			return v, true
 		}
-		return os.LookupEnv(name)
+		if v, ok := os.LookupEnv(name); ok {
+			return v, true
+		}
+		v, ok := kept[name]
+		return v, ok
 	})
 	if err != nil {
 		return nil, loadtest.ExitConfig, fmt.Errorf("%s:\n%w", file, err)
@@ -119,14 +156,20 @@ func (s settings) scenario(file string) (*loadtest.Scenario, int, error) {
 	if s.given["url"] {
 		sc.URL = s.url
 	}
-	if s.given["connections"] {
+	if s.given["connections"] || s.given["vus"] || s.given["u"] {
 		sc.Connections = s.connections
 	}
-	if s.given["duration"] {
+	if s.given["duration"] || s.given["d"] {
 		sc.Duration = loadtest.Duration(s.duration)
 	}
 	if s.given["rate"] {
 		sc.Publish.Rate = s.rate
+	}
+	if s.trendStats != "" {
+		sc.SummaryTrendStats = strings.Split(s.trendStats, ",")
+	}
+	if s.noThresholds {
+		sc.Thresholds = nil
 	}
 	if sc.Tags == nil {
 		sc.Tags = map[string]string{}

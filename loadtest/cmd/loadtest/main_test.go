@@ -262,6 +262,24 @@ func TestStallIsChargedInFull(t *testing.T) {
 	}
 }
 
+// TestRareStallIsCharged: 300 ms of every 5 s hit at least 3 % of all publications, 1.2 % of them for 180 ms and longer. A closed loop would have
+// one slow sample a stall, and a p(99) that shows nothing.
+func TestRareStallIsCharged(t *testing.T) {
+	if testing.Short() {
+		t.Skip("10 s")
+	}
+	t.Parallel()
+	s := newFaulty(t, faulty.Faults{StallEvery: 5 * time.Second, StallFor: 300 * time.Millisecond})
+	o := runScenario(t, s.URL, scenario, "DURATION=10s")
+	latency := o.report.Metrics["msg_latency"].Values
+	if n := o.count("msgs_received"); n != 10_000 {
+		t.Errorf("%v deliveries, want all 10000", n)
+	}
+	if latency["p(99)"] < 170 || latency["max"] < 270 {
+		t.Errorf("p(99) = %v ms, max = %v ms, want at least 170 and about 300", latency["p(99)"], latency["max"])
+	}
+}
+
 // TestCutsAreSurvived cuts every connection in the middle: with reconnect and ids nothing may be lost or doubled.
 func TestCutsAreSurvived(t *testing.T) {
 	t.Parallel()
@@ -316,6 +334,10 @@ func TestAbortOnFail(t *testing.T) {
 
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
+	testInterrupted(t)
+}
+
+func testInterrupted(t *testing.T) {
 	s := newFaulty(t, faulty.Faults{})
 	file := filepath.Join(t.TempDir(), "s.yaml")
 	if err := os.WriteFile(file, []byte(scenario), 0o644); err != nil {
@@ -372,8 +394,9 @@ func TestBadCalls(t *testing.T) {
 		{[]string{"run", filepath.Join(dir, "none.yaml")}, loadtest.ExitNoFile, "no such file"},
 		{[]string{"run"}, loadtest.ExitConfig, "want one scenario file"},
 		{[]string{"run", "a", "b"}, loadtest.ExitConfig, "want one scenario file"},
-		{[]string{"run", "--vus", "3", "a"}, loadtest.ExitConfig, "-vus"},
-		{[]string{"walk"}, loadtest.ExitConfig, "there are run, inspect and new"},
+		{[]string{"run", "--vuss", "3", "a"}, loadtest.ExitConfig, "-vuss"},
+		{[]string{"run", "--out", "kafka=x", write("out.yaml", "url: ws://127.0.0.1:9/ws")}, loadtest.ExitConfig, "there is no output \"kafka\""},
+		{[]string{"walk"}, loadtest.ExitConfig, "there are run, inspect, archive, new and version"},
 		{[]string{"run", write("key.yaml", "url: ws://127.0.0.1/ws\nconections: 5\n")}, loadtest.ExitConfig, "[2:1] unknown field \"conections\""},
 		{[]string{"run", write("metric.yaml", "thresholds: {msg_latancy: [p(99)<5]}")}, loadtest.ExitConfig, "there is no metric msg_latancy; there are delivery_ratio, msg_latency"},
 		{[]string{"run", write("method.yaml", "thresholds: {msgs_lost: [p(99)<5]}")}, loadtest.ExitConfig, "msgs_lost is a counter and has no p; it has count, rate"},
@@ -406,7 +429,7 @@ func TestNewInspectRun(t *testing.T) {
 	if got.URL != "ws://127.0.0.1:9/ws" || got.Connections != 200 || got.Needs.Files != 264 || got.Needs.Deliveries != 1000 {
 		t.Errorf("inspect says %+v", got)
 	}
-	wantOut(t, execute(t, "--help"), "loadtest run [flags] FILE")
+	wantOut(t, execute(t, "--help"), "loadtest run [flags] SCENARIO")
 	wantOut(t, execute(t, "run", "--help"), "--summary-export")
 	wantOut(t, execute(t, "--version"), "loadtest ")
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -21,7 +22,11 @@ func (p program) run(ctx context.Context, args []string) int {
 	if err != nil {
 		return p.fail(exit, err)
 	}
-	options := loadtest.Options{Name: file, Version: version, Logger: p.logger()}
+	level := slog.LevelInfo
+	if set.verbose {
+		level = slog.LevelDebug
+	}
+	options := loadtest.Options{Name: file, Version: version, Logger: p.logger(level)}
 	if !set.quiet {
 		options.Progress, options.Terminal = p.stderr, isTerminal(p.stderr)
 	}
@@ -33,12 +38,20 @@ func (p program) run(ctx context.Context, args []string) int {
 		defer phases.Close()
 		options.Phases = phases
 	}
-	report, err := loadtest.Run(ctx, sc, options)
-	if err != nil {
-		return p.fail(exitOf(err), err)
+	for _, spec := range set.out {
+		o, err := newOutput(spec)
+		if err != nil {
+			return p.fail(loadtest.ExitConfig, err)
+		}
+		options.Outputs = append(options.Outputs, o)
+	}
+	report, incomplete := loadtest.Run(ctx, sc, options)
+	if report == nil {
+		return p.fail(exitOf(incomplete), incomplete)
 	}
 	colour := !set.noColor && os.Getenv("NO_COLOR") == "" && isTerminal(p.stdout)
 	err = errors.Join(
+		incomplete,
 		report.WriteSummary(p.stdout, colour),
 		p.write(set.json, report.WriteJSON),
 		p.write(set.export, report.WriteExport),

@@ -21,10 +21,14 @@ type Metric interface {
 	Read(m Method, seconds float64) float64
 	// Samples is how many recordings the metric rests on.
 	Samples() int64
+
+	// take is what came since the last take; add enters what was taken elsewhere. See [Set.Take] and [Set.Add].
+	take() Sample
+	add(s Sample, from Source)
 }
 
 // Counter is a sum that only grows.
-type Counter struct{ n int64 }
+type Counter struct{ n, taken int64 }
 
 // Add grows the sum.
 func (c *Counter) Add(n int64) { c.n += n }
@@ -34,6 +38,14 @@ func (c *Counter) Set(n int64) { c.n = n }
 
 // Count is the sum.
 func (c *Counter) Count() int64 { return c.n }
+
+func (c *Counter) take() Sample {
+	s := Sample{N: c.n - c.taken}
+	c.taken = c.n
+	return s
+}
+
+func (c *Counter) add(s Sample, _ Source) { c.n += s.N }
 
 // Kind implements [Metric].
 func (c *Counter) Kind() Kind { return KindCounter }
@@ -92,61 +104,22 @@ func (t *Tagged) Counts() map[string]int64 {
 	return m
 }
 
-// Rate is a share: passes out of a total.
-type Rate struct{ passes, total int64 }
-
-// Set replaces both numbers.
-func (r *Rate) Set(passes, total int64) { r.passes, r.total = passes, total }
-
-// Passes is the number that passed.
-func (r *Rate) Passes() int64 { return r.passes }
-
-// Share is passes out of total, 0 when the total is 0.
-func (r *Rate) Share() float64 {
-	if r.total == 0 {
-		return 0
+func (t *Tagged) take() Sample {
+	s := t.Counter.take()
+	for value, c := range t.by {
+		if part := c.take(); part.N != 0 {
+			if s.Parts == nil {
+				s.Parts = make(map[string]int64, len(t.by))
+			}
+			s.Parts[value] = part.N
+		}
 	}
-	return float64(r.passes) / float64(r.total)
+	return s
 }
 
-// Kind implements [Metric].
-func (r *Rate) Kind() Kind { return KindRate }
-
-// Samples implements [Metric].
-func (r *Rate) Samples() int64 { return r.total }
-
-// Read implements [Metric].
-func (r *Rate) Read(Method, float64) float64 { return r.Share() }
-
-// Gauge is the last of several readings, with the extremes of all.
-type Gauge struct {
-	value, low, high float64
-	n                int64
-}
-
-// Set takes a reading.
-func (g *Gauge) Set(v float64) {
-	if g.n == 0 {
-		g.low, g.high = v, v
+func (t *Tagged) add(s Sample, _ Source) {
+	t.n += s.N
+	for value, n := range s.Parts {
+		t.Of(value).n += n
 	}
-	g.value, g.low, g.high = v, min(g.low, v), max(g.high, v)
-	g.n++
 }
-
-// Value is the last reading.
-func (g *Gauge) Value() float64 { return g.value }
-
-// Min is the lowest reading.
-func (g *Gauge) Min() float64 { return g.low }
-
-// Max is the highest reading.
-func (g *Gauge) Max() float64 { return g.high }
-
-// Kind implements [Metric].
-func (g *Gauge) Kind() Kind { return KindGauge }
-
-// Samples implements [Metric].
-func (g *Gauge) Samples() int64 { return g.n }
-
-// Read implements [Metric].
-func (g *Gauge) Read(Method, float64) float64 { return g.value }

@@ -58,10 +58,17 @@ func TestMinSamples(t *testing.T) {
 	}
 }
 
+func testTags() *Tags {
+	return &Tags{
+		Scenarios: []ScenarioTags{{Name: "talk", Tags: map[string]string{"kind": "chat"}}, {Name: "shout", Tags: map[string]string{"kind": "chat"}}, {Name: "watch"}},
+		Phases:    []string{"warmup", "steady"},
+	}
+}
+
 func newTestSet() (Set, *Trend, *Tagged, *Counter) {
 	trend, errs, lost, basis := NewTrend(), NewTagged("code"), &Counter{}, &Counter{}
 	return Set{
-		{Name: "msg_latency", Metric: trend},
+		{Name: "msg_latency", Metric: trend, Tags: testTags()},
 		{Name: "errs", Metric: errs},
 		{Name: "msgs_lost", Metric: lost, Basis: basis.Count},
 		{Name: "ratio", Metric: &Rate{}},
@@ -160,10 +167,17 @@ func TestBadThresholdsSayWhatThereIs(t *testing.T) {
 		{"msgs_lost", "avg<5", "count, rate"},
 		{"msg_latancy", "avg<5", "there are msg_latency, errs"},
 		{"errs{status:5}", "count<5", "want errs{code:VALUE}"},
-		{"errs{code:5", "count<5", "want errs{code:VALUE}"},
+		{"errs{code:5", "count<5", "want errs{TAG:VALUE}"},
+		{"msg_latency{phase:connect}", "avg<5", "there are warmup and steady"},
+		{"msg_latency{kind:x}", "avg<5", "no scenario has the tag kind:x"},
+		{"msg_latency{window:5}", "avg<5", "is no window"},
+		{"ratio{window:5s}", "rate<5", "no windows"},
 		{"open{code:5}", "value<5", "has no tags"},
 	} {
 		th, err := ParseThreshold(tc.metric, tc.source)
+		if err == nil {
+			_, err = s.With([]string{tc.metric})
+		}
 		if err == nil {
 			_, err = s.Bind(th)
 		}

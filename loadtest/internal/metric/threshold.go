@@ -16,7 +16,7 @@ import (
 //
 // The number has the unit of the metric: milliseconds for trends.
 type Threshold struct {
-	Metric      string // name, with {tag:value} when it is about one part of a tagged counter
+	Metric      string // name, with {tag:value} when it is about a part of it
 	Source      string // the assertion as it was written
 	Method      Method
 	Op          string
@@ -74,18 +74,45 @@ func (t Threshold) holds(v float64) bool {
 	panic("BUG: no such comparison: " + t.Op)
 }
 
+// further says whether a is further on the wrong side than b.
+func (t Threshold) further(a, b float64) bool {
+	if t.Op == ">" || t.Op == ">=" {
+		return a < b
+	}
+	return a > b
+}
+
+// Outcome is what a threshold came to.
+type Outcome string
+
+// The outcomes. A threshold is inconclusive when its bound lies within the confidence interval of what was measured: another run may as well
+// end the other way.
+const (
+	Passed       Outcome = "pass"
+	Inconclusive Outcome = "inconclusive"
+	Failed       Outcome = "fail"
+)
+
+func (o Outcome) worse(than Outcome) bool {
+	rank := map[Outcome]int{Passed: 0, Inconclusive: 1, Failed: 2}
+	return rank[o] > rank[than]
+}
+
 // Verdict is the answer to one threshold.
 type Verdict struct {
-	OK    bool
-	Value float64 // what was measured, in the metric's unit
-	Known bool    // false: there was not enough evidence, and Why says what was missing
-	Why   string  // empty when OK
+	OK        bool // Outcome is Passed
+	Outcome   Outcome
+	Value     float64 // what was measured, in the metric's unit
+	Known     bool    // false: there was not enough evidence, and Why says what was missing
+	Interval  bool    // Low and High are there
+	Low, High float64 // 95 % confidence interval of Value
+	Why       string  // empty when OK
 }
 
 // Check judges the threshold. What was not measured does not pass: no samples, or fewer than a percentile needs
 // ([Method.MinSamples]), is a failure that says so. (k6 passes a threshold without samples, even against a dead server.)
 func (t Threshold) Check(e Entry, seconds float64) Verdict {
-	v := Verdict{Value: e.Metric.Read(t.Method, seconds)}
+	v := Verdict{Outcome: Failed, Value: e.Metric.Read(t.Method, seconds)}
 	switch n := e.evidence(); {
 	case n == 0:
 		v.Why = "no samples"
@@ -95,7 +122,16 @@ func (t Threshold) Check(e Entry, seconds float64) Verdict {
 		return v
 	}
 	v.Known = true
-	if v.OK = t.holds(v.Value); !v.OK {
+	if trend, ok := e.Metric.(*Trend); ok {
+		v.Low, v.High, v.Interval = trend.Interval(t.Method)
+	}
+	holds := t.holds(v.Value)
+	switch {
+	case v.Interval && (t.holds(v.Low) != holds || t.holds(v.High) != holds):
+		v.Outcome, v.Why = Inconclusive, "within the confidence interval: run longer, or again"
+	case holds:
+		v.OK, v.Outcome = true, Passed
+	default:
 		v.Why = "crossed"
 	}
 	return v

@@ -1,6 +1,7 @@
 package metric
 
 import (
+	"sync"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -14,12 +15,28 @@ const (
 
 // Trend keeps durations in an HDR histogram: constant memory, percentiles exact to 3 digits.
 type Trend struct {
-	hist *hdrhistogram.Histogram // microseconds
-	over int64                   // values above the range: recorded as its end, and counted here
+	hist    *hdrhistogram.Histogram // microseconds; in a set that is taken from, only what came since
+	over    int64                   // values above the range: recorded as its end, and counted here
+	batches *Batches                // nil unless its confidence interval is wanted
+	parts   []part
+}
+
+// Label says what a value belongs to, for the parts of a trend. A zero field is not said.
+type Label struct {
+	Scenarios uint64 // one bit
+	Phase     uint8
+}
+
+// part is the trend of the values that have one of some scenarios and a phase.
+type part struct {
+	of    Label // several bits of Scenarios, or none: any
+	trend *Trend
 }
 
 // NewTrend makes an empty trend.
-func NewTrend() *Trend { return &Trend{hist: hdrhistogram.New(1, trendMax, trendDigits)} }
+func NewTrend() *Trend { return &Trend{hist: newHistogram()} }
+
+func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, trendMax, trendDigits) }
 
 // Record takes one duration in nanoseconds. One below zero counts as zero, one above the range as its end.
 func (t *Trend) Record(nanos int64) {
@@ -33,8 +50,59 @@ func (t *Trend) Record(nanos int64) {
 	}
 }
 
+// RecordParts enters a duration in those parts of the trend that the label belongs to, and in the trend itself if whole says so.
+func (t *Trend) RecordParts(nanos int64, l Label, whole bool) {
+	if whole {
+		t.Record(nanos)
+	}
+	for _, p := range t.parts {
+		if (p.of.Scenarios == 0 || p.of.Scenarios&l.Scenarios != 0) && (p.of.Phase == 0 || p.of.Phase == l.Phase) {
+			p.trend.Record(nanos)
+		}
+	}
+}
+
+// part is the part of the trend that a label names; it is made when it is not there yet.
+func (t *Trend) part(of Label) *Trend {
+	for _, p := range t.parts {
+		if p.of == of {
+			return p.trend
+		}
+	}
+	p := part{of, NewTrend()}
+	t.parts = append(t.parts, p)
+	return p.trend
+}
+
+// Histogram is the trend's histogram, in microseconds. It is the trend's own: read only.
+func (t *Trend) Histogram() *hdrhistogram.Histogram { return t.hist }
+
 // Over is how many values were above the range. A percentile that reaches them is at least 60 s.
 func (t *Trend) Over() int64 { return t.over }
+
+// spare holds histograms that are empty again: 139 KB each, several a second.
+var spare = sync.Pool{New: func() any { return newHistogram() }}
+
+func (t *Trend) take() Sample {
+	s := Sample{N: t.hist.TotalCount(), Over: t.over}
+	t.over = 0
+	if s.N > 0 {
+		s.Hist = t.hist
+		t.hist = spare.Get().(*hdrhistogram.Histogram)
+	}
+	return s
+}
+
+func (t *Trend) add(s Sample, _ Source) {
+	t.over += s.Over
+	if s.Hist == nil {
+		return
+	}
+	t.hist.Merge(s.Hist)
+	if t.batches != nil {
+		t.batches.Add(s.Hist)
+	}
+}
 
 // Kind implements [Metric].
 func (t *Trend) Kind() Kind { return KindTrend }

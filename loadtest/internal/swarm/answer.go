@@ -31,8 +31,9 @@ func (s *Swarm) ok(i int32, ref uint64, position []byte, now int64) {
 	}
 	feed, _ := s.plan.feed(c.k)
 	s.outstanding += s.reach[int(feed)%s.plan.channels]
-	if c.k >= s.plan.warm {
-		s.metrics.Ack.Record(now - c.last)
+	steady := c.k >= s.plan.warm
+	s.metrics.Ack.RecordParts(now-c.last, s.label(c.k), steady)
+	if steady {
 		s.metrics.Acked.Add(1)
 	}
 	s.remove(place)

@@ -148,7 +148,6 @@ type Progress struct {
 	PhaseStart, PhaseEnd, Now int64 // ns
 	Ready, Failures           int
 	Published, Received       int64 // steady phase
-	P99                       float64
 }
 
 // Progress may be called on the loop only (see Do).
@@ -157,6 +156,5 @@ func (s *Swarm) Progress() Progress {
 		Phase: s.phase, PhaseStart: s.starts[s.phase], PhaseEnd: s.until, Now: s.loop.Clock(),
 		Ready: s.ready, Failures: s.failures,
 		Published: s.metrics.Published.Count(), Received: s.metrics.Received.Count(),
-		P99: s.metrics.Latency.Percentile(99),
 	}
 }

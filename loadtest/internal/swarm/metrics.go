@@ -20,12 +20,21 @@ type Metrics struct {
 	StoppedMsgs, StoppedFirst, StoppedClosed        *metric.Tagged
 	Cut, StoppedGaps                                metric.Counter
 	Connections                                     metric.Gauge
+	tags                                            *metric.Tags
 	GeneratorCPU, GeneratorDelay, GeneratorResident metric.Gauge
 }
+
+// Phases of load, as labels of trends.
+const (
+	labelWarmup uint8 = iota + 1
+	labelSteady
+)
 
 // NewMetrics makes all metrics, empty.
 func NewMetrics() *Metrics {
 	return &Metrics{
+		Connections: metric.Gauge{Sums: true}, GeneratorResident: metric.Gauge{Sums: true},
+		tags:    &metric.Tags{Phases: []string{PhaseWarmup.String(), PhaseSteady.String()}},
 		Latency: metric.NewTrend(), Service: metric.NewTrend(), SendLag: metric.NewTrend(), LastSubscriber: metric.NewTrend(),
 		Ack: metric.NewTrend(), Request: metric.NewTrend(), Connecting: metric.NewTrend(), Reconnect: metric.NewTrend(), CaughtUp: metric.NewTrend(),
 		Errs: metric.NewTagged("code"), Closed: metric.NewTagged("code"), ConnectFailed: metric.NewTagged("reason"),
@@ -49,9 +58,9 @@ func (m *Metrics) Set() metric.Set {
 	expected, received := m.Expected.Count, m.Received.Count
 	return metric.Set{
 		{Name: "delivery_ratio", Group: GroupDelivery, Metric: &m.Delivery, Late: true, Help: "share of msgs_expected that arrived"},
-		{Name: "msg_latency", Group: GroupDelivery, Metric: m.Latency, Help: "from when a publication was due to when a subscriber had it"},
-		{Name: "msg_service", Group: GroupDelivery, Metric: m.Service, Help: "from when a publication was sent to when a subscriber had it"},
-		{Name: "msg_last_subscriber", Group: GroupDelivery, Metric: m.LastSubscriber, Help: "from when a publication was due to when its last subscriber had it"},
+		{Name: "msg_latency", Group: GroupDelivery, Metric: m.Latency, Tags: m.tags, Help: "from when a publication was due to when a subscriber had it"},
+		{Name: "msg_service", Group: GroupDelivery, Metric: m.Service, Tags: m.tags, Help: "from when a publication was sent to when a subscriber had it"},
+		{Name: "msg_last_subscriber", Group: GroupDelivery, Metric: m.LastSubscriber, Tags: m.tags, Help: "from when a publication was due to when its last subscriber had it"},
 		{Name: "msgs_expected", Group: GroupDelivery, Metric: &m.Expected, Late: true, Help: "acknowledged publications, each times its subscribers"},
 		{Name: "msgs_received", Group: GroupDelivery, Metric: &m.Received, Help: "deliveries, not counting duplicates"},
 		{Name: "msgs_lost", Group: GroupDelivery, Metric: &m.Lost, Late: true, Basis: expected, Help: "expected, not received before the end of the drain, and no gap was announced"},
@@ -64,7 +73,7 @@ func (m *Metrics) Set() metric.Set {
 		{Name: "msgs_foreign", Group: GroupDelivery, Metric: &m.Foreign, Help: "deliveries that are not of this run; whole run"},
 		{Name: "gaps", Group: GroupDelivery, Metric: &m.Gaps, Help: "gap pushes; whole run"},
 
-		{Name: "pub_ack", Group: GroupPublish, Metric: m.Ack, Help: "from when a publication was sent to its ok"},
+		{Name: "pub_ack", Group: GroupPublish, Metric: m.Ack, Tags: m.tags, Help: "from when a publication was sent to its ok"},
 		{Name: "pubs_sent", Group: GroupPublish, Metric: &m.Published, Help: "publications sent, not counting repetitions"},
 		{Name: "pubs_acked", Group: GroupPublish, Metric: &m.Acked, Help: "publications answered by ok"},
 		{Name: "pubs_failed", Group: GroupPublish, Metric: &m.Failed, Help: "publications refused, or not sent for want of a connection"},
@@ -93,7 +102,7 @@ func (m *Metrics) Set() metric.Set {
 		{Name: "data_sent", Group: GroupNetwork, Metric: &m.BytesSent, Help: "bytes in the steady phase, WebSocket frames and all"},
 		{Name: "data_received", Group: GroupNetwork, Metric: &m.BytesReceived, Help: "bytes in the steady phase, WebSocket frames and all"},
 
-		{Name: "msg_send_lag", Group: GroupGenerator, Metric: m.SendLag, Help: "how late this program sent, from when a publication was due"},
+		{Name: "msg_send_lag", Group: GroupGenerator, Metric: m.SendLag, Tags: m.tags, Help: "how late this program sent, from when a publication was due"},
 		{Name: "loadgen_cpu", Group: GroupGenerator, Metric: &m.GeneratorCPU, Help: "CPU time of this program in the steady phase, as a share of one core"},
 		{Name: "loadgen_sched_delay", Group: GroupGenerator, Metric: &m.GeneratorDelay, Help: "time its threads waited for a core in the steady phase, as a share of the phase"},
 		{Name: "loadgen_resident", Group: GroupGenerator, Metric: &m.GeneratorResident, Help: "resident memory of this program at the end of the steady phase, bytes"},

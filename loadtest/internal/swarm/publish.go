@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"github.com/millracehq/millrace/internal/loop"
+	"github.com/millracehq/millrace/loadtest/internal/metric"
 )
 
 // commandsPerTurn is how many commands go out before what has come in has its turn.
@@ -39,14 +40,21 @@ func (s *Swarm) publish(k int64) {
 	switch {
 	case s.clients[i].state == clientReady:
 		s.sendPublication(place)
-		if c := &s.pending.all[place]; k >= s.plan.warm {
-			s.metrics.SendLag.Record(c.first - c.due)
-		}
+		c := &s.pending.all[place]
+		s.metrics.SendLag.RecordParts(c.first-c.due, s.label(k), k >= s.plan.warm)
 	case s.repeats():
 		s.pending.all[place].kind = commandResend
 	default:
 		s.fail(place)
 	}
+}
+
+// label is what publication k belongs to.
+func (s *Swarm) label(k int64) metric.Label {
+	if k >= s.plan.warm {
+		return metric.Label{Phase: labelSteady}
+	}
+	return metric.Label{Phase: labelWarmup}
 }
 
 // repeats says whether publications are kept until they are acknowledged, over connections.

@@ -12,6 +12,7 @@ import (
 	"github.com/millracehq/millrace/internal/loop"
 	"github.com/millracehq/millrace/internal/wsio"
 	"github.com/millracehq/millrace/loadtest/internal/ledger"
+	"github.com/millracehq/millrace/loadtest/internal/metric"
 )
 
 // Data implements loop.Handler.
@@ -216,6 +217,7 @@ func (s *Swarm) publication(i int32, channel, position, body []byte, now int64) 
 		s.warmup.Duplicate++
 	default:
 		s.warmup.Received++
+		s.time(st, k, labelWarmup, now)
 		if outcome == ledger.Late {
 			s.warmup.Reordered++
 		}
@@ -236,10 +238,16 @@ func (s *Swarm) deliver(st stamp, k int64, outcome ledger.Outcome, now int64) {
 		m.Reordered.Add(1)
 	}
 	m.Received.Add(1)
-	m.Latency.Record(now - st.due)
-	m.Service.Record(now - st.sent())
+	s.time(st, k, labelSteady, now)
+}
+
+// time enters how long a delivery took. In the warm-up only the parts of the metrics that ask for it get it.
+func (s *Swarm) time(st stamp, k int64, phase uint8, now int64) {
+	m, label, steady := s.metrics, metric.Label{Phase: phase}, phase == labelSteady
+	m.Latency.RecordParts(now-st.due, label, steady)
+	m.Service.RecordParts(now-st.sent(), label, steady)
 	if s.fan.received(k) {
-		m.LastSubscriber.Record(now - st.due)
+		m.LastSubscriber.RecordParts(now-st.due, label, steady)
 	}
 }
 

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/millracehq/millrace/loadtest"
+	"github.com/millracehq/millrace/loadtest/internal/faulty"
+)
+
+// k6Run is one run with most flags that k6 has too, which many rows of the table look at.
+type k6Run struct {
+	outcome
+	dir    string
+	file   string
+	url    string
+	dead   string
+	lines  []map[string]any // of --out json
+	export struct {
+		Metrics map[string]map[string]any
+	}
+}
+
+func newK6Run(t *testing.T) *k6Run {
+	r := &k6Run{dir: t.TempDir(), url: newFaulty(t, faulty.Faults{}).URL}
+	gone := newFaulty(t, faulty.Faults{})
+	r.dead = gone.URL
+	gone.Close()
+	r.file = r.write(t, "s.yaml", strings.NewReplacer("thresholds:", "thresholds:\n  msg_latency{phase:warmup}: [max<20000]\n  msg_latency{window:1s}: [max<20000]\n  pubs_sent: [count<1]").Replace(scenario))
+	out, export, report := filepath.Join(r.dir, "o.json"), filepath.Join(r.dir, "e.json"), filepath.Join(r.dir, "r.json")
+	r.outcome = execute(t, "run", "-u", "10", "-d", "2s", "-e", "URL="+r.url, "--tag", "build=7", "-v", "--no-color",
+		"--summary-trend-stats", "avg,p(99.9),count", "--summary-export", export, "--out", "json="+out, "--json", report, r.file)
+	decodeFile(t, report, &r.report)
+	decodeFile(t, export, &r.export)
+	text, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err, r.stderr)
+	}
+	for line := range strings.Lines(string(text)) {
+		var v map[string]any
+		if err := json.Unmarshal([]byte(line), &v); err != nil {
+			t.Fatal(err)
+		}
+		r.lines = append(r.lines, v)
+	}
+	return r
+}
+
+func (r *k6Run) write(t *testing.T, name, text string) string {
+	t.Helper()
+	file := filepath.Join(r.dir, name)
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// again runs the scenario in another way.
+func (r *k6Run) again(t *testing.T, args ...string) outcome {
+	t.Helper()
+	return execute(t, append([]string{"run", "-e", "URL=" + r.url, "-d", "1s", "-q"}, args...)...)
+}
+
+func want(t *testing.T, ok bool, o outcome) {
+	t.Helper()
+	if !ok {
+		t.Errorf("not as the table says; exit %d\n%s%s", o.exit, o.stdout, o.stderr)
+	}
+}
+
+// points are the values of a metric in --out json, with the tags of the last one.
+func (r *k6Run) points(metric string) (values []float64, tags map[string]any) {
+	for _, line := range r.lines {
+		if data, ok := line["data"].(map[string]any); ok && line["type"] == "Point" && line["metric"] == metric {
+			values, tags = append(values, data["value"].(float64)), data["tags"].(map[string]any)
+		}
+	}
+	return values, tags
+}
+
+// TestForK6Users checks each row of the table in README.md, and that there is none without a check.
+func TestForK6Users(t *testing.T) {
+	t.Parallel()
+	r := newK6Run(t)
+	good := r.write(t, "good.yaml", scenario)
+	says := func(texts ...string) func(*testing.T) {
+		return func(t *testing.T) {
+			for _, text := range texts {
+				want(t, strings.Contains(r.stdout, text), r.outcome)
+			}
+		}
+	}
+	exits := func(exit int, text string, args ...string) func(*testing.T) {
+		return func(t *testing.T) {
+			o := execute(t, args...)
+			want(t, o.exit == exit && strings.Contains(o.stdout+o.stderr, text), o)
+		}
+	}
+	passes := func(args ...string) func(*testing.T) {
+		return func(t *testing.T) { o := r.again(t, args...); want(t, o.exit == 0 || o.busy(0), o) }
+	}
+	rows := map[string]func(*testing.T){
+		"`k6 run script.js`": passes(r.write(t, "s.json", `{"url": "${URL}", "connections": 5, "warmup": "0s", "settle": "0s", "publish": {"rate": 20}}`)),
+		"`k6 new`":           exits(0, "thresholds:", "new"),
+		"`k6 inspect`":       exits(0, `"needs": {`, "inspect", "-e", "URL=ws://127.0.0.1:9/ws", good),
+		"`k6 archive`": func(t *testing.T) {
+			packed := filepath.Join(r.dir, "a.tar")
+			o := execute(t, "archive", "-O", packed, "-e", "URL="+r.url, good)
+			want(t, o.exit == 0, o)
+			o = execute(t, "run", "-d", "1s", "-q", packed)
+			want(t, o.exit == 0 || o.busy(0), o)
+		},
+		"`k6 version`":                       exits(0, "loadtest ", "version"),
+		"`k6 help`":                          exits(0, "Usage:", "help"),
+		"a key that is not known is ignored": exits(104, "[2:1]", "run", r.write(t, "key.yaml", "url: ws://127.0.0.1/ws\nvuss: 5\n")),
+		"`-u N`":                             func(t *testing.T) { want(t, r.report.Scenario.Connections == 10, r.outcome) },
+		"`-d 30s`":                           func(t *testing.T) { want(t, r.report.Scenario.Duration.String() == "2s", r.outcome) },
+		"`-e K=V`":                           func(t *testing.T) { want(t, r.report.Scenario.URL == r.url, r.outcome) },
+		"`--tag K=V`": func(t *testing.T) {
+			_, tags := r.points("msgs_received")
+			want(t, r.report.Tags["build"] == "7" && tags["build"] == "7", r.outcome)
+		},
+		"`-q`": func(t *testing.T) {
+			o := r.again(t, good)
+			want(t, !strings.Contains(o.stderr, "steady") && strings.Contains(r.stderr, "steady"), o)
+		},
+		"`-v`":              func(t *testing.T) { want(t, strings.Contains(r.stderr, "steady"), r.outcome) },
+		"`--no-color`":      func(t *testing.T) { want(t, !strings.Contains(r.stdout, "\x1b"), r.outcome) },
+		"`--no-thresholds`": passes("--no-thresholds", r.file),
+		"`--summary-trend-stats`": func(t *testing.T) {
+			line := lineOf(r.stdout, "msg_latency.")
+			want(t, strings.Contains(line, "avg=") && strings.Contains(line, "p(99.9)=") && strings.Contains(line, "count=") && !strings.Contains(line, "p(95)"), r.outcome)
+		},
+		"`--summary-export FILE`": func(t *testing.T) {
+			crossed, _ := r.export.Metrics["pubs_sent"]["thresholds"].(map[string]any)
+			held, _ := r.export.Metrics["msgs_lost"]["thresholds"].(map[string]any)
+			want(t, crossed["count<1"] == true && held["count==0"] == false, r.outcome)
+		},
+		"`--out json=FILE`": func(t *testing.T) {
+			values, _ := r.points("msgs_received")
+			sum := 0.0
+			for _, v := range values {
+				sum += v
+			}
+			want(t, len(values) >= 2 && sum == r.count("msgs_received") && r.lines[0]["type"] == "Metric", r.outcome)
+		},
+		"`--out NAME` of no output":        exits(104, "there is no output", "run", "--out", "influxdb=x", "-e", "URL="+r.url, good),
+		"threshold `p(99)<50`":             says("'p(99)<20000' p(99)=", "(95% between "),
+		"threshold on `metric{tag:value}`": says("msg_latency{phase:warmup}", "msg_latency{window:1s}"),
+		"`abortOnFail`, `delayAbortEval`": func(t *testing.T) {
+			o := execute(t, "run", "-q", "-e", "URL="+r.url, "-d", "60s", r.write(t, "abort.yaml", scenario+"  pub_ack: [{threshold: max<0, abortOnFail: true, delayAbortEval: 1s}]\n"))
+			want(t, o.exit == 99 && strings.Contains(o.stdout, "ended by the threshold pub_ack max<0"), o)
+		},
+		"a threshold without samples passes":      exits(99, "'p(99)<20000' no samples", "run", "-q", "-e", "URL="+r.dead, good),
+		"a bad threshold is 104":                  exits(104, "no comparison", "run", r.write(t, "bad.yaml", "thresholds: {msg_latency: [p(99)]}")),
+		"`█ THRESHOLDS`, `█ TOTAL RESULTS`":       says("  █ THRESHOLDS\n", "  █ TOTAL RESULTS\n", "    ✗ 'count<1' count=", "    ✓ 'count==0' count=0", "delivery_ratio.."),
+		"`ws_connecting`":                         func(t *testing.T) { want(t, r.report.Metrics["ws_connecting"].Values["count"] == 10, r.outcome) },
+		"metrics `data_sent` and `data_received`": func(t *testing.T) { want(t, r.count("data_sent") > 0 && r.count("data_received") > 0, r.outcome) },
+		"summary on standard output, progress on standard error": func(t *testing.T) {
+			want(t, strings.Contains(r.stderr, "10/10 connections") && !strings.Contains(r.stderr, "TOTAL RESULTS") && !strings.Contains(r.stdout, "10/10 connections"), r.outcome)
+		},
+		"exit code 0":   passes(good),
+		"exit code 99":  func(t *testing.T) { want(t, r.exit == loadtest.ExitFailed, r.outcome) },
+		"exit code 104": exits(104, "not a duration", "run", r.write(t, "d.yaml", "duration: 5")),
+		"exit code 105": func(t *testing.T) { testInterrupted(t) },
+		"exit code 107": exits(107, "is not known", "run", r.write(t, "h.yaml", "url: ws://no-such-host.invalid/ws")),
+		"exit code 255": exits(255, "no scenario of this name", "run", filepath.Join(r.dir, "none.yaml")),
+	}
+	table := k6Rows(t)
+	for _, row := range table {
+		if rows[row] == nil {
+			t.Errorf("nothing checks the row %s", row)
+			continue
+		}
+		t.Run(row, rows[row])
+	}
+	for row := range rows {
+		if !slices.Contains(table, row) {
+			t.Errorf("README.md has no row %s", row)
+		}
+	}
+}
+
+// lineOf is the first line that begins with a prefix, blanks aside.
+func lineOf(text, prefix string) string {
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(strings.TrimSpace(line), prefix) {
+			return line
+		}
+	}
+	return ""
+}
+
+// k6Rows are the first cells of the table for k6 users.
+func k6Rows(t *testing.T) (rows []string) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "\n| in k6 | here |\n|---|---|\n")
+	for line := range strings.Lines(table) {
+		cells := strings.Split(line, " | ")
+		if !strings.HasPrefix(line, "| ") || len(cells) != 2 {
+			break
+		}
+		rows = append(rows, strings.TrimPrefix(cells[0], "| "))
+	}
+	if len(rows) < 30 {
+		t.Fatalf("%d rows in the table of README.md", len(rows))
+	}
+	return rows
+}
