@@ -280,5 +280,8 @@ func must[T any](v T, err error) T {
 // BenchmarkCommit has a server that syncs its log to disk.
 func BenchmarkCommit(b *testing.B) {
 	bed := newBed(b, "-c", "fsync=on")
-	storetest.Bench(b, func(b *testing.B) store.Store { return open(b, bed.server.URL("app", bed.database(b)), nil) })
+	storetest.Bench(b, func(b *testing.B) store.Store {
+		b.Helper()
+		return open(b, bed.server.URL("app", bed.database(b)), nil)
+	})
 }

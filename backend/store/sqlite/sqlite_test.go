@@ -65,6 +65,7 @@ func TestNewerFile(t *testing.T) {
 
 func BenchmarkCommit(b *testing.B) {
 	storetest.Bench(b, func(b *testing.B) store.Store {
+		b.Helper()
 		s, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "boards.db"), board.Rules{}, nil)
 		if err != nil {
 			b.Fatal(err)

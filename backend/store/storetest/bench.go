@@ -12,6 +12,7 @@ import (
 
 // Bench measures mutations that change a title: on one board or on many, one or 50 in a commit, by 8 writers. An iteration is a mutation.
 func Bench(b *testing.B, open func(b *testing.B) store.Store) {
+	b.Helper()
 	for _, boards := range []int{1, 1000} {
 		for _, group := range []int{1, 50} {
 			b.Run(fmt.Sprintf("boards=%d/group=%d", boards, group), func(b *testing.B) {
@@ -51,6 +52,7 @@ func fill(b *testing.B, s store.Store, boards int) {
 
 // write writes as one client, its boards in turn.
 func write(b *testing.B, s store.Store, pb *testing.PB, client int64, boards, group int) {
+	b.Helper()
 	n := make(map[string]int64)
 	for turn := int(client); ; turn++ {
 		id := fmt.Sprintf("b%d", turn%boards)
