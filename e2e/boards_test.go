@@ -23,6 +23,9 @@ import (
 
 // TestBoardsSurviveKills: clients edit boards while everything is killed, again and again; afterwards each edit has one end,
 // every copy is the server's, and every card that was made is there once.
+// boardsConfig has the namespaces of boards, as `make run` has them.
+const boardsConfig = "../deploy/local/gateway.yaml"
+
 func TestBoardsSurviveKills(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes 6 seconds of edits, and some more")
@@ -65,7 +68,7 @@ func editAndKill(t *testing.T, database string, db *pgtest.Server) {
 		health := freeAddr(t)
 		backends = append(backends, start(t, "http://"+health+"/readyz", "backend", "--redis", redis.URL(), "--listen", health, "--database", database))
 	}
-	gateway := start(t, "http://"+admin+"/readyz", "gateway", "--redis", redis.URL(), "--listen", listen, "--admin", admin)
+	gateway := start(t, "http://"+admin+"/readyz", "gateway", "--redis", redis.URL(), "--listen", listen, "--admin", admin, "--config", boardsConfig)
 	url := "ws://" + listen + "/ws"
 	makeBoards(t, url)
 
@@ -279,7 +282,7 @@ func TestLargeBoard(t *testing.T) {
 	redis := redistest.Start(t)
 	listen, admin, health := freeAddr(t), freeAddr(t), freeAddr(t)
 	start(t, "http://"+health+"/readyz", "backend", "--redis", redis.URL(), "--listen", health, "--database", "sqlite:"+filepath.Join(t.TempDir(), "boards.db"))
-	start(t, "http://"+admin+"/readyz", "gateway", "--redis", redis.URL(), "--listen", listen, "--admin", admin)
+	start(t, "http://"+admin+"/readyz", "gateway", "--redis", redis.URL(), "--listen", listen, "--admin", admin, "--config", boardsConfig)
 	url := "ws://" + listen + "/ws"
 	makeBoards(t, url)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

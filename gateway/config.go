@@ -94,9 +94,7 @@ type Namespace struct {
 
 // DefaultNamespaces are those of a gateway without a configuration file.
 func DefaultNamespaces() map[string]Namespace {
-	return map[string]Namespace{
-		"echo": {Publish: "backend"}, "board": {Publish: "backend"}, "workspace": {Publish: "backend"}, "direct": {Publish: "direct"},
-	}
+	return map[string]Namespace{"echo": {Publish: "backend"}, "direct": {Publish: "direct"}}
 }
 
 // maxByteRate bounds rates that have no other bound.

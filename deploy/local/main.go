@@ -11,6 +11,7 @@ package main
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"flag"
 	"fmt"
@@ -38,15 +39,25 @@ func main() {
 	}
 }
 
-// runWithBoards is run with a file for boards where no database was named: it goes with Redis, which keeps nothing either.
+//go:embed gateway.yaml
+var gatewayYAML []byte
+
+// runWithBoards is run with a file for boards where no database was named, and with their namespaces where the gateways have no
+// configuration. They go with Redis, which keeps nothing either.
 func runWithBoards(ctx, kill context.Context, cfg config, stdout io.Writer) error {
+	dir, err := os.MkdirTemp("", "millrace")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
 	if cfg.database == "" {
-		dir, err := os.MkdirTemp("", "millrace-boards")
-		if err != nil {
+		cfg.database = "sqlite:" + filepath.Join(dir, "boards.db")
+	}
+	if cfg.gatewayConfig == "" {
+		cfg.gatewayConfig = filepath.Join(dir, "gateway.yaml")
+		if err := os.WriteFile(cfg.gatewayConfig, gatewayYAML, 0o600); err != nil {
 			return err
 		}
-		defer os.RemoveAll(dir)
-		cfg.database = "sqlite:" + filepath.Join(dir, "boards.db")
 	}
 	return run(ctx, kill, cfg, stdout)
 }
