@@ -306,7 +306,7 @@ func bomb(_ context.Context, t *target, size size) (string, error) {
 func cuts(_ context.Context, t *target, size size) (string, error) {
 	var b []byte
 	for _, f := range [][]byte{
-		masked(0x81, []byte("sub 1 direct:cut")), masked(0x01, []byte("pub 2 dir")), masked(0x89, []byte("p")), masked(0x80, []byte("ect:cut\nx")),
+		masked(0x81, []byte("sub 1 direct:cut")), masked(0x01, []byte("pub 2 dir")), masked(0x89, []byte("p")), masked(0x80, []byte("ect:cut\nx")), //nolint:misspell // the second half of direct
 		masked(0x82, append([]byte("pub 3 direct:cut\n"), make([]byte, 200)...)), masked(0x88, []byte{3, 0xe8}),
 	} {
 		b = append(b, f...)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -88,8 +89,8 @@ type arena struct {
 func newArena(ctx context.Context, o options, dir string) (a *arena, end func() error, err error) {
 	ends := []func() error{}
 	end = func() (err error) {
-		for i := len(ends) - 1; i >= 0; i-- {
-			err = errors.Join(err, ends[i]())
+		for _, end := range slices.Backward(ends) {
+			err = errors.Join(err, end())
 		}
 		return err
 	}

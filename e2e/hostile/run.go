@@ -31,7 +31,7 @@ func (a *arena) run(ctx context.Context, o options, out io.Writer) (held bool) {
 			held = false
 		}
 	}
-	if o.size.crowd > 0 && strings.Contains("crowd", o.only) {
+	if o.size.crowd > 0 && strings.Contains("crowd", o.only) { //nolint:gocritic // as with attacks, only is a part of the name
 		if err := a.crowd(ctx, o, out); err != nil {
 			fmt.Fprintf(out, "    FAILED  %v\n", err)
 			held = false

@@ -187,7 +187,7 @@ func (t *target) open() (*socket, error) {
 	_, err = io.WriteString(c, upgrade)
 	var res *http.Response
 	if err == nil {
-		res, err = http.ReadResponse(s.in, nil)
+		res, err = http.ReadResponse(s.in, nil) //nolint:bodyclose // an upgrade has none, and a refusal ends the connection
 	}
 	if err == nil && res.StatusCode != http.StatusSwitchingProtocols {
 		err = errors.New(res.Status)

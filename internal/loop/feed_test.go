@@ -3,6 +3,7 @@ package loop
 import (
 	"bytes"
 	"crypto/tls"
+	"errors"
 	"io"
 	mrand "math/rand/v2"
 	"net"
@@ -58,10 +59,10 @@ func feed(t testing.TB, s *session, piece []byte) (plain []byte) {
 	for buf := make([]byte, 700); ; {
 		n, err := s.tls.Read(buf)
 		plain = append(plain, buf[:n]...)
-		if (err == dry{}) {
+		if errors.Is(err, dry{}) {
 			return plain
 		}
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			t.Fatal(err)
 		}
 	}

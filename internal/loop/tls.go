@@ -134,13 +134,13 @@ func (l *Loop) sendSealed(c Conn, r *record, b []byte, shared bool) Result {
 func (l *Loop) sendRaw(c Conn, r *record, b []byte) Result {
 	l.counts.Sends++
 	n, errno := send(c.FD, b)
-	switch {
-	case errno == 0:
+	switch errno {
+	case 0:
 		l.counts.BytesOut += uint64(n)
 		if n == len(b) {
 			return Sent
 		}
-	case errno == unix.EAGAIN || errno == unix.EINTR || errno == unix.ENOBUFS:
+	case unix.EAGAIN, unix.EINTR, unix.ENOBUFS:
 		n = 0
 	default:
 		l.Close(c, ReasonPeer)

@@ -40,6 +40,7 @@ func testCertificate(t testing.TB) (tls.Certificate, *x509.CertPool) {
 
 // tlsTest gives the configurations of both sides.
 func tlsTest(t testing.TB) (server, client *tls.Config) {
+	t.Helper()
 	cert, pool := testCertificate(t)
 	server = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
 	return server, &tls.Config{RootCAs: pool, ServerName: "127.0.0.1"}

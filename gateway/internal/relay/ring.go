@@ -92,7 +92,7 @@ func (r *ring) append(c *Command) {
 	b.records = append(b.records, rec)
 	first := len(b.records) == 1
 	r.mu.Unlock()
-	if first && !(c.Loop == home && r.lent.Load()) { // the home loop looks at the end of its turn
+	if first && (c.Loop != home || !r.lent.Load()) { // the home loop looks at the end of its turn
 		r.poke()
 	}
 }

@@ -17,7 +17,7 @@ type readWire struct {
 	is   bool  // Owned by the lane: there is a connection
 
 	// Owned by the home loop.
-	ctx    context.Context // of what was lent
+	done   <-chan struct{} // closed when the lane is to end
 	reply  resp.Reading
 	out    []delivery
 	key    string // of the last entry
@@ -51,7 +51,7 @@ func (w *readWire) lend(ctx context.Context) error {
 }
 
 func (w *readWire) begin(ctx context.Context) {
-	w.lent, w.ctx = true, ctx
+	w.lent, w.done = true, ctx.Done()
 	w.ask()
 }
 
@@ -59,7 +59,7 @@ func (w *readWire) begin(ctx context.Context) {
 func (w *readWire) ask() {
 	l := w.lane
 	left := surveyEvery - time.Since(l.surveyed)
-	if l.behind || left < time.Millisecond || l.wanting() || w.r.tooMuch() || w.ctx.Err() != nil {
+	if l.behind || left < time.Millisecond || l.wanting() || w.r.tooMuch() || w.ending() {
 		w.giveBack(nil)
 		return
 	}
@@ -68,6 +68,15 @@ func (w *readWire) ask() {
 	w.home.Arm(w.conn, seconds(readBlock+w.r.cfg.Timeout))
 	if !w.send() {
 		w.fail(errWire)
+	}
+}
+
+func (w *readWire) ending() bool {
+	select {
+	case <-w.done:
+		return true
+	default:
+		return false
 	}
 }
 

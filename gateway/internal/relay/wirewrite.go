@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-
 	"sync/atomic"
 	"time"
 

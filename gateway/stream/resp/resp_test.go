@@ -20,8 +20,10 @@ func TestAppend(t *testing.T) {
 		{"command", "*2\r\n$4\r\nAUTH\r\n$3\r\na b\r\n", AppendCommand(nil, "AUTH", "a b")},
 		{"xadd", "*5\r\n$4\r\nXADD\r\n$1\r\nk\r\n$1\r\n*\r\n$4\r\ndata\r\n$0\r\n\r\n", AppendXADD(nil, "k", 0, []string{"data", ""})},
 		{"xadd bounded", "*8\r\n$4\r\nXADD\r\n$1\r\nk\r\n$6\r\nMAXLEN\r\n$1\r\n~\r\n$5\r\n10000\r\n$1\r\n*\r\n$1\r\nd\r\n$1\r\nx\r\n", AppendXADD(nil, "k", 10000, []string{"d", "x"})},
-		{"xread", "*10\r\n$5\r\nXREAD\r\n$5\r\nCOUNT\r\n$2\r\n32\r\n$5\r\nBLOCK\r\n$1\r\n1\r\n$7\r\nSTREAMS\r\n$1\r\na\r\n$1\r\nb\r\n$3\r\n0-0\r\n$4\r\n12-3\r\n",
-			AppendXREAD(nil, []stream.Cursor{{Key: "a"}, {Key: "b", ID: stream.ID{MS: 12, Seq: 3}}}, 32, 0)},
+		{
+			"xread", "*10\r\n$5\r\nXREAD\r\n$5\r\nCOUNT\r\n$2\r\n32\r\n$5\r\nBLOCK\r\n$1\r\n1\r\n$7\r\nSTREAMS\r\n$1\r\na\r\n$1\r\nb\r\n$3\r\n0-0\r\n$4\r\n12-3\r\n",
+			AppendXREAD(nil, []stream.Cursor{{Key: "a"}, {Key: "b", ID: stream.ID{MS: 12, Seq: 3}}}, 32, 0),
+		},
 	} {
 		if string(c.got) != c.want {
 			t.Errorf("%s: %q, want %q", c.name, c.got, c.want)
