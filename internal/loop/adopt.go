@@ -19,6 +19,19 @@ func (l *Loop) handlerOf(fd int32, r *record) Handler {
 	return l.handler
 }
 
+// countIn and countOut count bytes of the loop's own connections, not of adopted ones.
+func (l *Loop) countIn(r *record, n int) {
+	if r.flags&flagAdopted == 0 {
+		l.counts.BytesIn += uint64(n)
+	}
+}
+
+func (l *Loop) countOut(r *record, n int) {
+	if r.flags&flagAdopted == 0 {
+		l.counts.BytesOut += uint64(n)
+	}
+}
+
 // Wake makes a turn come soon. Unlike Post it never waits; it may be called from anywhere, the loop itself included.
 func (l *Loop) Wake() {
 	in := &l.inbox

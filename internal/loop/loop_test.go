@@ -6,11 +6,14 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // echo answers what it hears; its hooks replace that.
@@ -472,4 +475,57 @@ func TestEchoDoesNotAllocate(t *testing.T) {
 	if n != 0 {
 		t.Fatalf("%v allocations per echo", n)
 	}
+}
+
+// TestAdopt serves a socket by a Handler of its own: it hears what comes, of any length, and the end; it is no connection.
+func TestAdopt(t *testing.T) {
+	h := &echo{}
+	l := newTestLoop(t, Config{MaxUnread: 1 << 10}, h)
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := os.NewFile(uintptr(fds[1]), "other")
+	defer other.Close()
+	own := &echo{l: l, closed: make(chan Reason, 1)}
+	whole := make(chan int, 1)
+	const size = 10 << 10 // more than MaxUnread
+	own.onData = func(_ Conn, b []byte) int {
+		if len(b) < size {
+			return 0
+		}
+		whole <- len(b)
+		return len(b)
+	}
+	var c Conn
+	onLoop(l, func() {
+		c = l.Adopt(int32(fds[0]), own)
+		l.SendCopy(c, []byte("hello"))
+	})
+	buf := make([]byte, 5)
+	if _, err := io.ReadFull(other, buf); err != nil || string(buf) != "hello" {
+		t.Fatalf("%q, %v", buf, err)
+	}
+	for range 10 {
+		if _, err := other.Write(make([]byte, size/10)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := <-whole; n != size {
+		t.Errorf("%d bytes, want %d", n, size)
+	}
+	onLoop(l, l.publish)
+	if s := l.Stats(); s.Conns != 0 || s.BytesIn != 0 || s.BytesOut != 0 || h.opened.Load() != 0 {
+		t.Errorf("%+v", s)
+	}
+	l.Wake()
+	_ = other.Close()
+	if why := <-own.closed; why != ReasonPeer {
+		t.Errorf("closed for %v", why)
+	}
+	onLoop(l, func() {
+		if len(l.adopted) != 0 || l.Alive(c) {
+			t.Error("still there")
+		}
+	})
 }

@@ -55,10 +55,10 @@ func (l *Loop) send(c Conn, b []byte, shared bool) Result {
 	n, errno := send(c.FD, b)
 	switch {
 	case errno == 0 && n == len(b):
-		l.counts.BytesOut += uint64(n)
+		l.countOut(r, n)
 		return Sent
 	case errno == 0:
-		l.counts.BytesOut += uint64(n)
+		l.countOut(r, n)
 		return l.queue(c.FD, r, b[n:], true, shared)
 	case errno == unix.EAGAIN || errno == unix.EINTR || errno == unix.ENOBUFS:
 		return l.queue(c.FD, r, b, false, shared)
@@ -185,7 +185,7 @@ func (l *Loop) flush(c Conn, r *record) bool {
 			}
 			return false
 		}
-		l.counts.BytesOut += uint64(n)
+		l.countOut(r, n)
 		o.sent(n)
 		l.cfg.Budget.give(n)
 	}

@@ -29,7 +29,7 @@ func (l *Loop) read(c Conn, r *record) {
 			l.Close(c, r.ending())
 			return
 		}
-		l.counts.BytesIn += uint64(n)
+		l.countIn(r, n)
 		r.heard = l.wheel.tick
 		if r.state == stateOpen && !l.deliver(c, r, buf[:kept+n]) {
 			return
