@@ -15,7 +15,7 @@ type config struct {
 	backends      int
 	redis         string // URL; empty: embedded
 	database      string // of boards; empty: none
-	gatewayConfig string // file; empty: the gateway's defaults
+	gatewayConfig string // file; empty: gateway.yaml of this package
 
 	// First port of each kind; number i of a kind has the first one plus i-1.
 	gatewayPort int

@@ -39,6 +39,7 @@ func fakeChild(args []string) int {
 	listen, admin, redis := f.String("listen", "", ""), f.String("admin", "", ""), f.String("redis", "", "")
 	f.String("node", "", "")
 	f.String("database", "", "")
+	f.String("config", "", "")
 	f.Parse(args)
 	if *admin == "" {
 		admin = listen
