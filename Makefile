@@ -121,7 +121,7 @@ compression: build ## Measure compression: 15,000 subscribers of one channel, of
 	$(GO) run ./e2e/compression $(COMPRESSIONARGS)
 
 .PHONY: hostile
-hostile: build ## Attack a gateway beside a healthy client, and measure 5,000 TLS connections (5 minutes)
+hostile: build ## Attack a gateway beside a healthy client, and measure 5,000 TLS connections (minutes; alone on the machine)
 	$(GO) run ./e2e/hostile $(HOSTILEARGS)
 
 .PHONY: sim
