@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
+	"sync"
 	"testing"
 	"time"
 )
@@ -11,6 +12,9 @@ import (
 // The whole at a small size: the attacks that take no waiting, and a crowd of some connections. The limit is wide, since other tests run
 // beside.
 func TestSmall(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute")
+	}
 	bin := t.TempDir()
 	if out, err := exec.Command("go", "build", "-o", bin+"/", "../../gateway/cmd/gateway", ".").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
@@ -27,7 +31,7 @@ func TestSmall(t *testing.T) {
 		t.Fatal(err)
 	}
 	quick := []string{"half-open TLS: no second flight", "length of 2^62 over TLS", "no TLS, and broken TLS", "unmasked frames", "RST and half-close over TLS"}
-	var out bytes.Buffer
+	var out output
 	for _, name := range quick {
 		o.only = name
 		o.size.crowd = 0
@@ -45,4 +49,28 @@ func TestSmall(t *testing.T) {
 		log, _ := os.ReadFile(a.tls.log.Name())
 		t.Logf("%s", log)
 	}
+}
+
+// output is written by the test and by what copies the output of a process.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer // Guarded by mu.
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(b)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+func (o *output) Reset() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.text.Reset()
 }

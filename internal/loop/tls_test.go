@@ -198,19 +198,31 @@ func TestTLSSlowReader(t *testing.T) {
 		}
 		sent += len(frame)
 	})
-	got, total := make([]byte, 64<<10), 0
-	for want := -1; want < 0 || total < want; {
-		n, err := c.Read(got)
-		if err != nil {
-			t.Fatalf("after %d bytes: %v", total, err)
+	reads := make(chan int)
+	go func() { // all may have come before the loop says so
+		got := make([]byte, 64<<10)
+		for {
+			n, err := c.Read(got)
+			if err != nil {
+				return
+			}
+			if bytes.Count(got[:n], []byte("f")) != n {
+				t.Error("altered")
+			}
+			select {
+			case reads <- n:
+			case <-t.Context().Done():
+				return
+			}
 		}
-		if bytes.Count(got[:n], []byte("f")) != n {
-			t.Fatal("altered")
-		}
-		total += n
+	}()
+	for total, want := 0, -1; want < 0 || total < want; {
 		select {
+		case n := <-reads:
+			total += n
 		case want = <-drained:
-		default:
+		case <-time.After(20 * time.Second):
+			t.Fatalf("no more after %d bytes of %d", total, want)
 		}
 	}
 	onLoop(l, func() {
@@ -225,15 +237,16 @@ func TestTLSOutboxKeepsOrder(t *testing.T) {
 	server, client := tlsTest(t)
 	rnd := mrand.New(mrand.NewPCG(1, 2))
 	h := &echo{}
-	l := newTestLoop(t, Config{TLS: server, SendBuffer: 8 << 10}, h)
 	var id Conn
-	opened := make(chan struct{})
+	opened, all := make(chan struct{}), make(chan struct{})
 	h.onData = func(c Conn, b []byte) int { id = c; close(opened); return len(b) }
+	l := newTestLoop(t, Config{TLS: server, SendBuffer: 8 << 10}, h)
 	c := dialTLS(t, l, client)
 	_, _ = c.Write([]byte("x"))
 	<-opened
 	var want []byte
 	go func() {
+		defer close(all)
 		for range 3000 {
 			b := make([]byte, 1+rnd.IntN(3000))
 			_, _ = rand.Read(b)
@@ -245,6 +258,7 @@ func TestTLSOutboxKeepsOrder(t *testing.T) {
 		onLoop(l, func() { l.CloseAfterFlush(id) })
 	}()
 	got, err := io.ReadAll(c)
+	<-all
 	if err != nil || !bytes.Equal(got, want) {
 		t.Fatalf("%d bytes of %d, %v", len(got), len(want), err)
 	}
@@ -295,6 +309,9 @@ func clientHello(t testing.TB, cfg *tls.Config) []byte {
 }
 
 func TestTLSSendDoesNotAllocate(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the race detector allocates")
+	}
 	server, client := tlsTest(t)
 	h := &echo{}
 	ids := make(chan Conn, 1)
