@@ -13,6 +13,7 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"github.com/millracehq/millrace/backend/reward"
 	"github.com/millracehq/millrace/gateway/stream/redis"
 	"github.com/millracehq/millrace/internal/redistest"
 )
@@ -27,18 +28,18 @@ type ledger struct {
 	mu      sync.Mutex
 	counted map[string]int // transactions that have counted an ID: once, or it is broken
 	users   map[string]int
-	fails   int                     // so many calls fail and pass
-	refuse  func(e *Event) string   // why not; "" if it can be counted
-	calls   []int                   // sizes of the batches that were counted
-	gate    func(context.Context)   // called by each call, without the lock
-	pushes  func(e *Event) []string // data
+	fails   int                    // so many calls fail and pass
+	refuse  func(e *Event) string  // why not; "" if it can be counted
+	calls   []int                  // sizes of the batches that were counted
+	gate    func(context.Context)  // called by each call, without the lock
+	levels  func(e *Event) []int64 // that gains say
 }
 
 func newLedger() *ledger {
 	return &ledger{counted: make(map[string]int), users: make(map[string]int)}
 }
 
-func (l *ledger) Count(ctx context.Context, events []Event) (c Counted, err error) {
+func (l *ledger) Count(ctx context.Context, events []Event) (c reward.Counted, err error) {
 	if l.gate != nil {
 		l.gate(ctx)
 	}
@@ -55,7 +56,7 @@ func (l *ledger) Count(ctx context.Context, events []Event) (c Counted, err erro
 		if why := l.refuse(&events[i]); why == "panic" {
 			panic("no such thing")
 		} else if why != "" {
-			return c, fmt.Errorf("%w: %s", ErrData, why)
+			return c, &reward.DataError{Err: errors.New(why)}
 		}
 	}
 	l.calls = append(l.calls, len(events))
@@ -67,9 +68,9 @@ func (l *ledger) Count(ctx context.Context, events []Event) (c Counted, err erro
 		}
 		l.counted[e.ID]++
 		l.users[e.User]++
-		if l.pushes != nil {
-			for _, data := range l.pushes(e) {
-				c.Pushes = append(c.Pushes, Push{User: e.User, Event: e.ID, Data: data, At: e.At})
+		if l.levels != nil {
+			for _, level := range l.levels(e) {
+				c.Gains = append(c.Gains, reward.Gain{User: e.User, LevelUp: level > 1, Level: level, Event: e.ID, At: e.At})
 			}
 		}
 	}

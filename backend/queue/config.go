@@ -12,34 +12,17 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"github.com/millracehq/millrace/backend/reward"
 	"github.com/millracehq/millrace/gateway/stream/redis"
 )
 
-// ErrData is wrapped by an error of a [Counter] that the same events would meet again: a constraint, a value out of range.
-var ErrData = errors.New("these events cannot be counted")
-
-// Counter counts events.
+// Counter counts events; a [reward.Store] is one. An error that is a [*reward.DataError] the same events would meet again; others pass.
 type Counter interface {
 	// Count counts events in one transaction, each ID once whenever and however often it comes. What comes back is durable. An
-	// error says that none was counted, or that this is not known; one of the data wraps [ErrData].
-	Count(ctx context.Context, events []Event) (Counted, error)
+	// error says that none was counted, or that this is not known.
+	Count(ctx context.Context, events []Event) (reward.Counted, error)
 	// Known says of each ID whether it was counted.
 	Known(ctx context.Context, ids []string) ([]bool, error)
-}
-
-// Counted is what a batch came to.
-type Counted struct {
-	Duplicates int // events that had been counted before
-	Pushes     []Push
-}
-
-// Push is something that a user is to be told at once. It is told at least once, unless the process dies between the transaction and
-// the push; what it says can be asked for, too.
-type Push struct {
-	User  string
-	Event string // ID of the event that led to it
-	Data  string // JSON
-	At    int64  // unix ms when that event happened
 }
 
 // Channel is where a user is told: of the namespace that the gateways are set up with for it.

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -10,6 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/millracehq/millrace/backend/reward"
 	"github.com/millracehq/millrace/gateway/stream"
 	"github.com/millracehq/millrace/gateway/stream/redis"
 )
@@ -20,7 +22,7 @@ const countTimeout = 15 * time.Second
 // job is an entry and the event in it.
 type job struct {
 	redis.Delivery
-	event Event
+	event entry
 }
 
 // run is one batch on its way.
@@ -43,7 +45,7 @@ func (w *Worker) do(ctx context.Context, q *redis.Queue, batch []redis.Delivery)
 	jobs := make([]job, 0, len(batch))
 	for _, d := range batch {
 		r.refs = append(r.refs, d.Ref)
-		e, err := Decode(d.Fields)
+		e, err := decode(d.Fields)
 		switch {
 		case err != nil:
 			r.bury(job{d, e}, causeUndecodable, err, 1)
@@ -69,13 +71,13 @@ func (r *run) count(ctx context.Context, jobs []job) error {
 	}
 	events := make([]Event, len(jobs))
 	for i := range jobs {
-		events[i] = jobs[i].event
+		events[i] = jobs[i].event.Event
 	}
 	counted, err := r.try(ctx, events)
 	switch {
 	case err == nil:
 		return r.counted(ctx, jobs, counted)
-	case !errors.Is(err, ErrData):
+	case !ofData(err):
 		return err
 	case len(jobs) == 1:
 		r.fail(jobs[0], err)
@@ -90,7 +92,7 @@ func (r *run) count(ctx context.Context, jobs []job) error {
 }
 
 // try counts events, again while what fails will pass.
-func (r *run) try(ctx context.Context, events []Event) (Counted, error) {
+func (r *run) try(ctx context.Context, events []Event) (reward.Counted, error) {
 	w := r.w
 	for b := (backoff{}); ; {
 		start := time.Now()
@@ -106,7 +108,7 @@ func (r *run) try(ctx context.Context, events []Event) (Counted, error) {
 		if ctx.Err() != nil {
 			return counted, ctx.Err()
 		}
-		if errors.Is(err, ErrData) {
+		if ofData(err) {
 			return counted, err
 		}
 		w.metrics.transient.Inc()
@@ -120,16 +122,21 @@ func (r *run) try(ctx context.Context, events []Event) (Counted, error) {
 }
 
 // call turns a panic into an error of the data: the other events of the batch must not suffer from it.
-func (w *Worker) call(ctx context.Context, events []Event) (counted Counted, err error) {
+func (w *Worker) call(ctx context.Context, events []Event) (counted reward.Counted, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			w.cfg.Logger.Error("the counter has panicked", "panic", v, "stack", string(debug.Stack()))
-			err = fmt.Errorf("%w: panic: %v", ErrData, v)
+			err = &reward.DataError{Err: fmt.Errorf("panic: %v", v)}
 		}
 	}()
 	ctx, cancel := context.WithTimeout(ctx, countTimeout)
 	defer cancel()
 	return w.cfg.Counter.Count(ctx, events)
+}
+
+func ofData(err error) bool {
+	_, ok := errors.AsType[*reward.DataError](err)
+	return ok
 }
 
 // touch keeps what is in hand from being claimed. If Redis is gone, too, it may be claimed, and counts once all the same.
@@ -145,7 +152,7 @@ func (r *run) touch(ctx context.Context) {
 }
 
 // counted tells users, and measures.
-func (r *run) counted(ctx context.Context, jobs []job, c Counted) error {
+func (r *run) counted(ctx context.Context, jobs []job, c reward.Counted) error {
 	m, now := r.w.metrics, time.Now()
 	m.duplicates.Add(c.Duplicates)
 	m.counted.Add(len(jobs) - c.Duplicates)
@@ -155,15 +162,21 @@ func (r *run) counted(ctx context.Context, jobs []job, c Counted) error {
 			m.toLedger.Update(now.Sub(time.UnixMilli(jobs[i].event.At)).Seconds())
 		}
 	}
-	if len(c.Pushes) == 0 {
+	var news []reward.Gain
+	for _, g := range c.Gains {
+		if g.LevelUp || len(g.Unlocks) > 0 {
+			news = append(news, g)
+		}
+	}
+	if len(news) == 0 {
 		return nil
 	}
-	err := r.w.redis(ctx, func(ctx context.Context) error { return r.w.push(ctx, c.Pushes) })
+	err := r.w.redis(ctx, func(ctx context.Context) error { return r.w.push(ctx, news) })
 	if err == nil {
-		m.pushes.Add(len(c.Pushes))
+		m.pushes.Add(len(news))
 		now = time.Now()
-		for i := range c.Pushes {
-			m.toPush.Update(now.Sub(time.UnixMilli(c.Pushes[i].At)).Seconds())
+		for i := range news {
+			m.toPush.Update(now.Sub(time.UnixMilli(news[i].At)).Seconds())
 		}
 	}
 	return err
@@ -172,11 +185,17 @@ func (r *run) counted(ctx context.Context, jobs []job, c Counted) error {
 // outLength is the MAXLEN of `out` streams: docs/STREAMS.md, section 3.
 const outLength = 10_000
 
-// push publishes on the users' channels.
-func (w *Worker) push(ctx context.Context, pushes []Push) error {
-	adds := make([]stream.Add, len(pushes))
-	for i, p := range pushes {
-		pub := stream.Publication{Channel: Channel(p.User), ID: p.Event, At: time.Now().UnixMilli(), Data: p.Data}
+// push tells users, each on the own channel. They are told at least once, unless the process dies between the transaction and this;
+// what it says can be asked for, too.
+func (w *Worker) push(ctx context.Context, gains []reward.Gain) error {
+	adds := make([]stream.Add, len(gains))
+	for i := range gains {
+		g := &gains[i]
+		data, err := json.Marshal(g)
+		if err != nil {
+			return err
+		}
+		pub := stream.Publication{Channel: Channel(g.User), ID: g.Event, At: time.Now().UnixMilli(), Data: string(data)}
 		key := w.client.Keys().Out(stream.Partition(pub.Channel, w.client.Partitions()))
 		adds[i] = stream.Add{Key: key, MaxLen: outLength, Values: pub.Values()}
 	}
@@ -196,7 +215,7 @@ func (r *run) fail(j job, err error) {
 	r.w.metrics.retries.Inc()
 	wait := retryAfter(r.w.cfg.RetryAfter, e.attempt)
 	r.w.cfg.Logger.Warn("an event cannot be counted, it will be tried again", "event", e.ID, "attempt", e.attempt, "after", wait, "error", err)
-	r.failed = append(r.failed, redis.Failed{Ref: j.Ref, Event: e.ID, Fields: e.Fields(), Wait: wait})
+	r.failed = append(r.failed, redis.Failed{Ref: j.Ref, Event: e.ID, Fields: e.fields(), Wait: wait})
 }
 
 // retryAfter is first after the first attempt and twice as long after each one more, and up to half as much more by chance.

@@ -1,5 +1,5 @@
 // Package queue has things counted that happened, each exactly once, off the path of who did them. Where they are counted is a
-// [Counter]'s affair; package reward's is one. Why it is so: docs/adr/0020-the-log-is-the-outbox.md.
+// [Counter]'s affair: a store of package reward. Why it is so: docs/adr/0020-the-log-is-the-outbox.md.
 //
 //	board commit ──Feeder──▶ {P}:rw ──▶ Worker ──▶ Counter     one transaction a batch
 //	   │ log                  ▲  ▲        │ ├──▶ {Q}:out        pushes to the user's channel, after the transaction
@@ -11,7 +11,7 @@
 // events survive; Redis is the fast way.
 //
 // Worker: hands read, gather a batch by size and time, and have it counted; how many hands, and how large a batch, follows the lag
-// (see [Config]). An error of the Counter is either of the data ([ErrData]): then the batch is halved until what cannot be counted is
+// (see [Config]). An error of the Counter is either of the data: then the batch is halved until what cannot be counted is
 // alone, and that waits for another attempt and at last is a dead letter; or it will pass: then the same batch is tried again. What
 // does not decode is a dead letter at once. Nothing holds up others.
 //

@@ -4,33 +4,22 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
-	"unicode/utf8"
+
+	"github.com/millracehq/millrace/backend/reward"
 )
 
 // Name is the name of the queue: its streams are PREFIX:{P}:rw.
 const Name = "rw"
 
-// Event is something that happened and is to be counted once.
-type Event struct {
-	ID      string // one for one thing that happened, whoever says so and however often; see [BoardID]
-	Kind    string // what
-	User    string // whose it is to be counted
-	Team    string // for which team, "" for none
-	Subject string // what it was done to, "" for nothing in particular
-	Whom    string // the other user that it concerns, "" for nobody
-	At      int64  // unix ms when it happened
-	Prio    int64  // of the card, 0 to 4
-	Est     int64  // of the card
-	Born    int64  // unix ms when the card was made; 0: not known
+// Event is what is counted.
+type Event = reward.Event
 
-	// Of a retry.
-	attempt int
-	first   int64 // unix ms of the first attempt
+// entry is an event as it is in the queue.
+type entry struct {
+	Event
+	attempt int   // how often it was tried alone
+	first   int64 // unix ms of the first of these attempts
 }
-
-// maxText is the most bytes of a text of an event.
-const maxText = 512
 
 // Fields that a retry adds.
 const (
@@ -38,32 +27,14 @@ const (
 	fieldFirst   = "first"
 )
 
-// ErrEvent is wrapped by what is wrong with an event.
+// RetryFields are the fields that a retry adds, which a replay leaves out.
+func RetryFields() []string { return []string{fieldAttempt, fieldFirst} }
+
+// ErrEvent is wrapped by what is wrong with an entry.
 var ErrEvent = errors.New("no event")
 
-// Check says what is wrong with an event: nothing, for one that can be counted.
-func (e *Event) Check() error {
-	for _, f := range []struct {
-		name, value string
-		required    bool
-	}{{"id", e.ID, true}, {"kind", e.Kind, true}, {"user", e.User, true}, {"team", e.Team, false}, {"subject", e.Subject, false}, {"whom", e.Whom, false}} {
-		switch {
-		case f.required && f.value == "":
-			return fmt.Errorf("%w: %s is missing", ErrEvent, f.name)
-		case len(f.value) > maxText:
-			return fmt.Errorf("%w: %s has %d bytes, at most %d", ErrEvent, f.name, len(f.value), maxText)
-		case !utf8.ValidString(f.value) || strings.ContainsFunc(f.value, func(r rune) bool { return r < ' ' || r == 0x7f }):
-			return fmt.Errorf("%w: %s is not UTF-8 without control characters", ErrEvent, f.name)
-		}
-	}
-	if e.At <= 0 {
-		return fmt.Errorf("%w: at is not a time in unix ms", ErrEvent)
-	}
-	return nil
-}
-
-// Fields are those of its entry, and their values.
-func (e *Event) Fields() []string {
+// fields are those of the entry, and their values.
+func (e *entry) fields() []string {
 	out := []string{"id", e.ID, "kind", e.Kind, "user", e.User}
 	for _, f := range [...][2]string{{"team", e.Team}, {"subject", e.Subject}, {"whom", e.Whom}} {
 		if f[1] != "" {
@@ -82,9 +53,9 @@ func (e *Event) Fields() []string {
 	return out
 }
 
-// Decode reads an entry. Fields that it does not know are passed over. What is wrong is told together with as much of the
+// decode reads an entry. Fields that it does not know are passed over. What is wrong is told together with as much of the
 // event as could be read.
-func Decode(fields []string) (e Event, err error) {
+func decode(fields []string) (e entry, err error) {
 	if len(fields)%2 != 0 {
 		return e, fmt.Errorf("%w: %d fields and values", ErrEvent, len(fields))
 	}
@@ -125,11 +96,10 @@ func Decode(fields []string) (e Event, err error) {
 		}
 	}
 	e.attempt = int(attempt)
-	if err != nil {
-		return e, err
+	if err == nil {
+		if err = e.Check(); err != nil {
+			err = fmt.Errorf("%w: %w", ErrEvent, err)
+		}
 	}
-	return e, e.Check()
+	return e, err
 }
-
-// RetryFields are the fields that a retry adds, which a replay leaves out.
-func RetryFields() []string { return []string{fieldAttempt, fieldFirst} }

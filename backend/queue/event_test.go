@@ -10,34 +10,35 @@ import (
 )
 
 func TestEventFields(t *testing.T) {
-	full := Event{
-		ID: "i", Kind: "k", User: "u", Team: "t", Subject: "s", Whom: "w", At: 5, Prio: 4, Est: 1000, Born: 3, attempt: 2, first: 9,
+	full := entry{
+		Event:   Event{ID: "i", Kind: "k", User: "u", Team: "t", Subject: "s", Whom: "w", At: 1.7e12, Prio: 4, Est: 1000, Born: 1.6e12},
+		attempt: 2, first: 9,
 	}
-	for _, e := range []Event{full, {ID: "i", Kind: "k", User: "ü", At: 1}} {
-		got, err := Decode(append(e.Fields(), "new", "field"))
+	for _, e := range []entry{full, {Event: Event{ID: "i", Kind: "k", User: "ü", At: 1.7e12}}} {
+		got, err := decode(append(e.fields(), "new", "field"))
 		if err != nil || got != e {
 			t.Errorf("%+v, %v; want %+v", got, err, e)
 		}
 	}
-	for want, change := range map[string]func(e *Event){
-		"id is missing":     func(e *Event) { e.ID = "" },
-		"kind is missing":   func(e *Event) { e.Kind = "" },
-		"user is missing":   func(e *Event) { e.User = "" },
-		"at is not a time":  func(e *Event) { e.At = 0 },
-		"513 bytes":         func(e *Event) { e.Team = strings.Repeat("x", 513) },
-		"subject is not":    func(e *Event) { e.Subject = "\xff" },
-		"whom is not UTF-8": func(e *Event) { e.Whom = "a\x00" },
+	for want, change := range map[string]func(e *entry){
+		"id is missing":     func(e *entry) { e.ID = "" },
+		"kind is missing":   func(e *entry) { e.Kind = "" },
+		"user is missing":   func(e *entry) { e.User = "" },
+		"at is in the year": func(e *entry) { e.At = 0 },
+		"513 bytes":         func(e *entry) { e.Team = strings.Repeat("x", 513) },
+		"subject is not":    func(e *entry) { e.Subject = "\xff" },
+		"whom is not UTF-8": func(e *entry) { e.Whom = "a\x00" },
 	} {
 		e := full
 		change(&e)
-		if _, err := Decode(e.Fields()); !errors.Is(err, ErrEvent) || !strings.Contains(err.Error(), want) {
+		if _, err := decode(e.fields()); !errors.Is(err, ErrEvent) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
-	if _, err := Decode([]string{"id"}); !errors.Is(err, ErrEvent) {
+	if _, err := decode([]string{"id"}); !errors.Is(err, ErrEvent) {
 		t.Errorf("an odd number of fields and values: %v", err)
 	}
-	if _, err := Decode(append(full.Fields(), "prio", "-1")); !errors.Is(err, ErrEvent) {
+	if _, err := decode(append(full.fields(), "prio", "-1")); !errors.Is(err, ErrEvent) {
 		t.Errorf("a negative number: %v", err)
 	}
 }
@@ -60,11 +61,11 @@ func FuzzDecode(f *testing.F) {
 	f.Add("id", "i", "kind", "k", "at", "1")
 	f.Add("user", "\xff", "prio", "9999999999999999999", "", "")
 	f.Fuzz(func(t *testing.T, a, b, c, d, e, g string) {
-		got, err := Decode([]string{"user", "u", a, b, c, d, e, g})
+		got, err := decode([]string{"user", "u", a, b, c, d, e, g})
 		if err != nil {
 			return
 		}
-		again, err := Decode(got.Fields())
+		again, err := decode(got.fields())
 		if err != nil || again != got {
 			t.Errorf("%+v became %+v, %v", got, again, err)
 		}

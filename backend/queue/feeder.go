@@ -17,7 +17,7 @@ import (
 func Adds(c *redis.Client, events []Event) []stream.Add {
 	adds := make([]stream.Add, len(events))
 	for i := range events {
-		fields := events[i].Fields()
+		fields := (&entry{Event: events[i]}).fields()
 		values := make([]any, len(fields))
 		for k, f := range fields {
 			values[k] = f

@@ -185,7 +185,9 @@ func TestFeeder(t *testing.T) {
 	b.redis.Restart()
 	b.eventually("redis is back", func() bool { return w.Ready() == nil })
 	stop()
-	stop = b.run(func(ctx ctx) { w.Reconcile(ctx, Reconciler{Trail: store.Trail(boards), Counter: b.ledger, Every: 10 * time.Millisecond, Grace: time.Nanosecond}) })
+	stop = b.run(func(ctx ctx) {
+		w.Reconcile(ctx, Reconciler{Trail: store.Trail(boards), Counter: b.ledger, Every: 10 * time.Millisecond, Grace: time.Nanosecond})
+	})
 	b.eventually("the reconciler brings them home", func() bool { return b.ledger.len() == 60 && boards.behind() == "none" })
 	stop()
 }

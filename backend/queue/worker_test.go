@@ -49,12 +49,12 @@ func TestOnce(t *testing.T) {
 // TestPush: users are told on their channels, after the transaction.
 func TestPush(t *testing.T) {
 	b := newBed(t)
-	b.ledger.pushes = func(e *Event) []string { return []string{`{"level":2,"of":"` + e.ID + `"}`} }
+	b.ledger.levels = func(*Event) []int64 { return []int64{1, 2} } // the first is no news
 	b.worker(Config{})
 	b.add(event(1, "ann"))
 	b.settled()
 	out := b.client.Keys().Out(stream.Partition("reward:ann", partitions))
-	if got := b.redis.CLI("XRANGE", out, "-", "+"); !strings.Contains(got, "ch\nreward:ann\nid\ne1\n") || !strings.Contains(got, `data`+"\n"+`{"level":2,"of":"e1"}`) {
+	if got := b.redis.CLI("XRANGE", out, "-", "+"); !strings.Contains(got, "ch\nreward:ann\nid\ne1\n") || !strings.Contains(got, `"level":2,"level_up":true`) {
 		t.Errorf("published: %q", got)
 	}
 	b.wantMetric("millrace_rewards_pushes_total 1", "millrace_rewards_events_total 1", "millrace_rewards_push_latency_seconds_count 1",
@@ -100,8 +100,8 @@ func TestPoison(t *testing.T) {
 		reasons[l.Reason] = l.Attempts
 	}
 	for reason, attempts := range map[string]int64{
-		"these events cannot be counted: violates the check of e10": 3, "these events cannot be counted: violates the check of e11": 3,
-		"these events cannot be counted: violates the check of e500": 3, "these events cannot be counted: panic: no such thing": 3,
+		"one of these events cannot be counted: violates the check of e10": 3, "one of these events cannot be counted: violates the check of e11": 3,
+		"one of these events cannot be counted: violates the check of e500": 3, "one of these events cannot be counted: panic: no such thing": 3,
 		"no event: kind is missing": 1, `no event: at "soon" is not a number from 0 on`: 1,
 	} {
 		if reasons[reason] != attempts {
