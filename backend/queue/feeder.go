@@ -39,7 +39,12 @@ const (
 	feederRoom  = 1 << 16 // events that wait for Redis
 	feederBatch = 1000
 	warnEvery   = time.Minute
+	lookEvery   = time.Second
 )
+
+// Room is the most entries that the queue should have: whoever adds looks before, now and then. Beyond it boards' events are left to the reconciler,
+// and other applications are asked to come back.
+const Room = 1_000_000
 
 // Feeder puts what boards have brought about into the queue, without keeping who has committed it waiting. What does not fit, or Redis does not
 // take, is left to the reconciler.
@@ -50,6 +55,8 @@ type Feeder struct {
 
 	// Owned by Run.
 	warned time.Time
+	looked time.Time
+	full   bool
 
 	fed, lost *metrics.Counter
 }
@@ -112,12 +119,16 @@ func (f *Feeder) more(e Event) []Event {
 func (f *Feeder) write(ctx context.Context, events []Event) {
 	lost := 0
 	var failure error
+	if f.isFull(ctx) {
+		lost, failure = len(events), ErrFull
+		events = nil
+	}
 	for _, err := range f.client.Append(ctx, Adds(f.client, events)) {
 		if err != nil {
 			lost, failure = lost+1, err
 		}
 	}
-	f.fed.Add(len(events) - lost)
+	f.fed.Add(max(len(events)-lost, 0))
 	if lost == 0 {
 		return
 	}
@@ -126,4 +137,18 @@ func (f *Feeder) write(ctx context.Context, events []Event) {
 		f.warned = now
 		f.log.Warn("events are left to the reconciler", "events", lost, "error", failure)
 	}
+}
+
+// ErrFull says that the queue has as many entries as it should have.
+var ErrFull = errors.New("the queue of rewards is full: are its workers running?")
+
+// isFull looks at the queue each second.
+func (f *Feeder) isFull(ctx context.Context) bool {
+	if now := time.Now(); now.Sub(f.looked) >= lookEvery {
+		f.looked = now
+		if n, err := f.client.Queue(Name, "").Length(ctx); err == nil {
+			f.full = n >= Room
+		}
+	}
+	return f.full
 }

@@ -12,8 +12,6 @@ import (
 
 const (
 	reconcileEvery = 30 * time.Second
-	// grace is what an event has to come by the fast path, and how far the clocks of backends and Redis may be apart.
-	grace       = 10 * time.Second
 	pageBoards  = 500
 	pageRecords = 500
 	maxAdded    = 100_000
@@ -21,12 +19,13 @@ const (
 )
 
 // Reconciler walks the log of each board from its mark, and adds again what was not counted, unless that is under way, or was given up. So
-// nothing is lost with Redis. Of several processes one does this at a time.
+// nothing is lost with Redis. Of several processes one does this at a time. The clocks of backends, database and Redis must not be further
+// apart than Grace, else events are added once more than needed.
 type Reconciler struct {
 	Trail   store.Trail
 	Counter Counter
 	Every   time.Duration // default 30s
-	Grace   time.Duration // default 10s
+	Grace   time.Duration // what an event has to come by the fast path; default a third of Every
 
 	w     *Worker
 	added map[string]time.Time // when events were added again that are not counted yet
@@ -38,7 +37,7 @@ func (w *Worker) Reconcile(ctx context.Context, r Reconciler) {
 		r.Every = reconcileEvery
 	}
 	if r.Grace == 0 {
-		r.Grace = grace
+		r.Grace = r.Every / 3
 	}
 	r.w, r.added = w, make(map[string]time.Time)
 	for sleep(ctx, r.Every) == nil {

@@ -93,6 +93,9 @@ func (s *Service) mutate(ctx context.Context, e *worker.Event, id string, bodies
 	}
 	s.metrics.commit.UpdateDuration(start)
 	s.measure(mutations, &d)
+	if s.committed != nil && len(d.Records) > 0 {
+		s.committed(d.Records)
+	}
 	if err := s.publish(e, d); err != nil {
 		return err
 	}

@@ -36,9 +36,10 @@ const maxPage = 256 << 10
 
 // Service answers for boards.
 type Service struct {
-	store   store.Store
-	now     func() time.Time
-	metrics *instruments
+	store     store.Store
+	now       func() time.Time
+	metrics   *instruments
+	committed func([]board.Record)
 }
 
 // New is a Service over a store. now is the clock, default [time.Now].
@@ -48,6 +49,9 @@ func New(s store.Store, set *metrics.Set, now func() time.Time) *Service {
 	}
 	return &Service{store: s, now: now, metrics: newInstruments(set)}
 }
+
+// OnCommitted has f told what each commit has brought about, as soon as it is durable. f must not block. It is called before Run, once.
+func (s *Service) OnCommitted(f func([]board.Record)) { s.committed = f }
 
 // Register has the worker's events of both namespaces handled here.
 func (s *Service) Register(w *worker.Worker) {

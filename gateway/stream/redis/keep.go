@@ -151,8 +151,12 @@ func (c *Client) TrimOut(ctx context.Context, node string, history time.Duration
 // Backlog is how many entries the `in` streams hold together (XLEN): what is not acknowledged, and what was since the
 // last trimming. Beside an error it counts the partitions that answered.
 func (c *Client) Backlog(ctx context.Context) (entries int64, err error) {
+	return c.length(ctx, c.inStreams())
+}
+
+func (c *Client) length(ctx context.Context, streams []string) (entries int64, err error) {
 	var lengths []*goredis.IntCmd
-	err = c.each(ctx, c.inStreams(), func(p goredis.Pipeliner, _ int, key string) { lengths = append(lengths, p.XLen(ctx, key)) })
+	err = c.each(ctx, streams, func(p goredis.Pipeliner, _ int, key string) { lengths = append(lengths, p.XLen(ctx, key)) })
 	for _, n := range lengths {
 		entries += n.Val()
 	}

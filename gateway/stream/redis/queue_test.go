@@ -94,6 +94,9 @@ func TestQueueTakeAndSettle(t *testing.T) {
 		if n, err := a.Trim(t.Context()); err != nil || n != 0 {
 			t.Fatalf("trimmed %d that are pending, %v", n, err)
 		}
+		if n, err := a.Length(t.Context()); err != nil || n != 3 {
+			t.Fatal(n, err)
+		}
 		for range 2 { // an answer may be lost
 			if err := a.Settle(t.Context(), refs(got), nil); err != nil {
 				t.Fatal(err)

@@ -57,6 +57,11 @@ func (q *Queue) backlogs(ctx context.Context, partitions []int) ([]Backlog, erro
 	return q.c.backlogs(ctx, calls)
 }
 
+// Length is how many entries there are, those included that are done and not trimmed yet.
+func (q *Queue) Length(ctx context.Context) (entries int64, err error) {
+	return q.c.length(ctx, q.streams)
+}
+
 // Oldest says how long ago the oldest entry of a partition was written that is not done; 0 if all are.
 func (q *Queue) Oldest(ctx context.Context, partition int) (time.Duration, error) {
 	b, err := q.backlogs(ctx, []int{partition})
