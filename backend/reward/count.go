@@ -164,7 +164,9 @@ func (d *diff) keys() ([]DayKey, []string) {
 	return slices.SortedFunc(maps.Keys(d.days), compareDays), slices.Sorted(maps.Keys(users))
 }
 
-func compareDays(a, b DayKey) int { return cmp.Or(cmp.Compare(a.User, b.User), cmp.Compare(a.Day, b.Day)) }
+func compareDays(a, b DayKey) int {
+	return cmp.Or(cmp.Compare(a.User, b.User), cmp.Compare(a.Day, b.Day))
+}
 
 // apply changes days and users, and says what there is to write and to tell.
 func (d *diff) apply(days map[DayKey]*DayState, users map[string]*UserState) (*Changes, []Gain) {

@@ -34,8 +34,6 @@ func (s *Store) purse(user string) reward.Purse {
 
 // change changes a purse, if it is of that version.
 func (s *Store) change(user string, version int64, f func(*reward.Account, *reward.Purse) error) (reward.Account, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	a, p := s.account(user), s.purse(user)
 	if p.Version != version {
 		return reward.Account{}, &reward.VersionError{Current: a}
@@ -50,6 +48,8 @@ func (s *Store) change(user string, version int64, f func(*reward.Account, *rewa
 
 // SetPrivacy implements [reward.Desk].
 func (s *Store) SetPrivacy(_ context.Context, user string, privacy reward.Privacy, version int64) (reward.Account, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.change(user, version, func(_ *reward.Account, p *reward.Purse) error {
 		p.Privacy = privacy
 		return nil
@@ -61,20 +61,20 @@ func (s *Store) Redeem(_ context.Context, user string, r reward.Redemption, vers
 	if err := r.Check(); err != nil {
 		return reward.Account{}, err
 	}
-	return s.change(user, version, func(a *reward.Account, p *reward.Purse) error {
-		if s.redeemed[r.ID] {
-			return reward.ErrTaken
-		}
-		err := p.Redeem(a, r.Cost)
-		if err == nil {
-			s.redeemed[r.ID] = true
-		}
-		return err
-	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.redeemed[[2]string{user, r.ID}] {
+		return reward.Account{}, reward.ErrTaken
+	}
+	out, err := s.change(user, version, func(a *reward.Account, p *reward.Purse) error { return p.Redeem(a, r.Cost) })
+	s.redeemed[[2]string{user, r.ID}] = err == nil
+	return out, err
 }
 
 // Claim implements [reward.Desk].
 func (s *Store) Claim(_ context.Context, user string, level, version int64) (reward.Account, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.change(user, version, func(a *reward.Account, p *reward.Purse) error { return p.Claim(a, level) })
 }
 

@@ -25,7 +25,7 @@ type Store struct {
 	users    map[string]*reward.UserState           // Guarded by mu.
 	scores   map[reward.Score]reward.Entry          // Guarded by mu. By team, period and user.
 	purses   map[string]reward.Purse                // Guarded by mu.
-	redeemed map[string]bool                        // Guarded by mu. IDs.
+	redeemed map[[2]string]bool                     // Guarded by mu. By user and ID.
 	boards   map[[2]string]map[string]reward.Leader // Guarded by mu. Leaderboards by team and period, as of the last refresh.
 	asOf     time.Time                              // Guarded by mu.
 }
@@ -39,7 +39,7 @@ func New(rules *reward.Rules, member func(team, user string) bool, now func() ti
 		rules: rules, member: member, now: now,
 		facts: make(map[string]reward.Fact), units: make(map[string][]string), days: make(map[reward.DayKey]*reward.DayState),
 		users: make(map[string]*reward.UserState), scores: make(map[reward.Score]reward.Entry), purses: make(map[string]reward.Purse),
-		redeemed: make(map[string]bool), boards: make(map[[2]string]map[string]reward.Leader),
+		redeemed: make(map[[2]string]bool), boards: make(map[[2]string]map[string]reward.Leader),
 	}
 }
 
