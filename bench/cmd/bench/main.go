@@ -22,8 +22,8 @@ import (
 
 const usage = `Usage: bench [flags]        in the repository's root
 
-Measures each contestant, one after the other, and that in several rounds: limit, direct, direct-jwt, backend, gorilla, gws,
-nats, socketio. Exits 1 when a contestant could not be measured to its end, 2 when nothing could be measured.
+Measures each contestant, one after the other, and that in several rounds: limit, direct, direct-2, direct-jwt, backend,
+gorilla, gws, nats, socketio. Exits 1 when a contestant could not be measured to its end, 2 when nothing could be measured.
 
       --only NAMES        these, separated by commas (default all)
       --skip NAMES        not these; the table says so
