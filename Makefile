@@ -15,7 +15,7 @@ GATEWAYS ?= 1
 BACKENDS ?= 1
 RUNARGS  ?=
 
-# make proof, proof-storm, proof-slow
+# make proof, profile, proof-storm, proof-slow
 PROOFARGS ?=
 
 # make faults: SEED of the plan (empty: a new one), MINUTES of faults, at least so many FAULTS (empty: 10 a minute)
@@ -92,6 +92,10 @@ fmt: $(LINT) ## Format all Go files
 .PHONY: proof
 proof: build ## Prove the promise: 15,000 connections, p99 under 50 ms, nothing lost
 	$(GO) run ./loadtest/cmd/proof $(PROOFARGS)
+
+.PHONY: profile
+profile: build ## Profile the gateway under the load of the proof: CPU, heap, what it waits for; docs/TUNING.md reads them
+	$(GO) run ./loadtest/cmd/proof --only direct --profile .tmp/profile --json .tmp/profile.json $(PROOFARGS)
 
 .PHONY: proof-storm
 proof-storm: build ## Prove it: 15,000 connections cut at once, back at once, nothing lost (4 minutes)
