@@ -28,11 +28,12 @@ type Delta struct {
 type ClientResult struct {
 	Client string `json:"client"`
 	Result
+	Private bool `json:"-"` // for its sender alone, who has shown no right to this client's name: others must not believe it
 }
 
 // Add notes what a mutation has changed: the registers in Rows are those at To.
 func (d *Delta) Add(client string, o Outcome) {
-	d.Results = append(d.Results, ClientResult{client, o.Result})
+	d.Results = append(d.Results, ClientResult{Client: client, Result: o.Result})
 	d.Conflicts = append(d.Conflicts, o.Conflicts...)
 	for _, c := range o.Changes {
 		i := slices.IndexFunc(d.Rows, func(r *Row) bool { return r.Key == c.Key })

@@ -163,8 +163,9 @@ func (b *batch) one(m *board.Mutation) error {
 	if err != nil {
 		return err
 	}
-	refuse := func(code, text string) {
-		b.answer(m, board.Result{N: m.N, Status: board.Rejected, Code: code, Text: text})
+	refuse := func(code, text string) { // nothing of it is kept
+		r := board.Result{N: m.N, Status: board.Rejected, Code: code, Text: text}
+		b.delta.Results = append(b.delta.Results, board.ClientResult{Client: m.Client, Result: r, Private: true})
 	}
 	if role == None {
 		refuse(board.CodeNoBoard, "there is no such board, or not for you")
