@@ -124,6 +124,14 @@ compression: build ## Measure compression: 15,000 subscribers of one channel, of
 hostile: build ## Attack a gateway beside a healthy client, and measure 5,000 TLS connections (minutes; alone on the machine)
 	$(GO) run ./e2e/hostile $(HOSTILEARGS)
 
+# make leak
+TENANTS ?= 20
+MEMBERS ?= 10
+
+.PHONY: leak
+leak: ## Have users of TENANTS organisations ask for everything for a minute, and search all they get for others' texts
+	$(GO) test ./e2e -run 'TestNoLeak$$' -v -count 1 -tenants $(TENANTS) -members $(MEMBERS) -leak-for 60s -leak-database postgres
+
 .PHONY: sim
 sim: ## Run the merge of boards with everything going wrong, by SEEDS seeds from FIRST on
 	$(GO) test ./backend/sim -run 'TestSeeds$$' -v -timeout 0 -seeds $(SEEDS) -first $(FIRST)
