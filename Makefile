@@ -144,6 +144,13 @@ bench: ## Compare with a bare epoll loop and other servers, into bench/results (
 bench-quick: ## See that the comparison works: 2,000 connections, figures not to be believed (10 minutes)
 	$(GO) run ./bench/cmd/bench --quick $(BENCHARGS)
 
+# make bench-boards: BOARDARGS='-bench-only commit|snapshot|edit -bench-stores sqlite|postgres'
+BOARDARGS ?=
+
+.PHONY: bench-boards
+bench-boards: ## Measure boards: group commit, a large board, edits beside 5,000 connections; into bench/results (10 minutes)
+	$(GO) test ./e2e -run 'TestBenchBoards$$' -v -count 1 -timeout 30m -bench-out '$(CURDIR)/bench/results/boards-$(shell date -u +%F).md' $(BOARDARGS)
+
 .PHONY: clean
 clean: ## Remove what was built
 	rm -rf bin .tmp

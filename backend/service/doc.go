@@ -47,6 +47,9 @@ type Config struct {
 	Metrics *metrics.Set     // default: a set of its own
 	Logger  *slog.Logger     // default: none
 	Now     func() time.Time // the clock, default [time.Now]
+
+	// Together is how many mutations of different requests are committed together at most; default 50, 1: each request by itself.
+	Together int
 }
 
 // Service answers for boards.
@@ -55,6 +58,7 @@ type Service struct {
 	now     func() time.Time
 	log     *slog.Logger
 	metrics *instruments
+	most    int // mutations of several requests
 }
 
 // New is a Service over a store.
@@ -68,13 +72,18 @@ func New(cfg Config) *Service {
 	if cfg.Metrics == nil {
 		cfg.Metrics = metrics.NewSet()
 	}
-	return &Service{store: cfg.Store, now: cfg.Now, log: cfg.Logger, metrics: newInstruments(cfg.Metrics)}
+	if cfg.Together == 0 {
+		cfg.Together = DefaultTogether
+	}
+	return &Service{store: cfg.Store, now: cfg.Now, log: cfg.Logger, metrics: newInstruments(cfg.Metrics), most: cfg.Together}
 }
 
 // Register has the worker's events of the namespaces handled here.
 func (s *Service) Register(w *worker.Worker) {
 	w.Handle(BoardNamespace, s.Board)
-	w.HandleBatch(BoardNamespace, maxGroup, s.Together)
+	if s.most > 1 {
+		w.HandleBatch(BoardNamespace, s.most, s.Together)
+	}
 	w.Handle(WorkspaceNamespace, s.Workspace)
 	w.Handle(CursorNamespace, s.Cursors)
 }

@@ -12,10 +12,11 @@ import (
 	"github.com/millracehq/millrace/backend/worker"
 )
 
-// Bounds of what is committed together for several requests. Larger requests are committed alone.
+// Bounds of what is committed together for several requests: mutations by default, and bytes of requests, so that their delta mostly fits into one
+// publication. Larger requests are committed alone.
 const (
-	maxGroup      = 50               // mutations
-	maxGroupBytes = maxPublished / 2 // of requests: their delta is to fit into one publication, mostly
+	DefaultTogether = 50
+	maxGroupBytes   = maxPublished / 2
 )
 
 // group is requests to change one board that are committed together.
@@ -38,8 +39,8 @@ func (g *group) add(e *worker.Event, bodies []json.RawMessage) {
 }
 
 // fits reports whether one more request may go with the others.
-func (g *group) fits(e *worker.Event, mutations int) bool {
-	return len(g.requests) == 0 || len(g.mutations)+mutations <= maxGroup && g.bytes+len(e.Data) <= maxGroupBytes
+func (g *group) fits(e *worker.Event, mutations, most int) bool {
+	return len(g.requests) == 0 || len(g.mutations)+mutations <= most && g.bytes+len(e.Data) <= maxGroupBytes
 }
 
 // Together handles what came for one board at once: what changes it is committed in as few transactions as may be, and all else
@@ -53,7 +54,7 @@ func (s *Service) Together(ctx context.Context, events []*worker.Event) error {
 			rest = append(rest, e)
 			continue
 		}
-		if !g.fits(e, len(r.Mutations)) {
+		if !g.fits(e, len(r.Mutations), s.most) {
 			if err := s.commit(ctx, &g); err != nil {
 				return err
 			}
