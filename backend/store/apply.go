@@ -51,6 +51,7 @@ type Changes struct {
 	Log       []Entry
 	Clients   map[string]Client
 	Conflicts []board.Conflict
+	Before    int64 // if over 0: conflicts of mutations that came before that go, unix ms
 }
 
 // Entry is what the log keeps of a mutation.
@@ -244,7 +245,8 @@ func (b *batch) repeat(m *board.Mutation) error {
 	return nil
 }
 
-// Collect purges what was deleted before a time. The purge has a sequence number; who has seen less needs a snapshot then.
+// Collect purges what was deleted before a time, and conflicts that came about before it. A purge of rows has a sequence number; who has
+// seen less needs a snapshot then.
 func Collect(tx Tx, user, id string, before time.Time, now time.Time) (board.Delta, error) {
 	if err := tx.Prepare(Wanted{Users: []string{user}}); err != nil {
 		return board.Delta{}, err
@@ -261,6 +263,7 @@ func Collect(tx Tx, user, id string, before time.Time, now time.Time) (board.Del
 		return board.Delta{}, err
 	}
 	d := board.Delta{Board: id, From: head.Seq, Purged: board.Collect(rows, before.UnixMilli()*1000)}
+	changes := &Changes{Purged: d.Purged, Before: before.UnixMilli()}
 	if len(d.Purged) > 0 {
 		gone := make(map[board.Key]bool)
 		for _, k := range d.Purged {
@@ -274,9 +277,10 @@ func Collect(tx Tx, user, id string, before time.Time, now time.Time) (board.Del
 		head.Seq++
 		head.GC = head.Seq
 		head.HLC = max(head.HLC+1, now.UnixMilli()*1000)
-		if err := tx.Save(&Changes{Head: head, Purged: d.Purged}); err != nil {
-			return board.Delta{}, err
-		}
+	}
+	changes.Head = head
+	if err := tx.Save(changes); err != nil {
+		return board.Delta{}, err
 	}
 	d.To, d.GC, d.HLC, d.Hash = head.Seq, head.GC, head.HLC, board.FormatHash(head.Hash)
 	return d, nil

@@ -119,7 +119,8 @@ type Store interface {
 	Pull(ctx context.Context, user, id string, since Since) (board.Delta, error)
 	// Log lists the entries with a sequence number after one, oldest first, at most limit. ErrNotFound.
 	Log(ctx context.Context, user, id string, after int64, limit int) ([]Logged, error)
-	// Collect purges rows of a board that were deleted before a time, as a user who may edit it. ErrNotFound, ErrDenied.
+	// Collect purges rows of a board that were deleted before a time, and conflicts that came about before it, as a user who may edit
+	// it. ErrNotFound, ErrDenied.
 	Collect(ctx context.Context, user, id string, before time.Time) (board.Delta, error)
 	// Close ends it.
 	Close() error

@@ -279,6 +279,9 @@ func (t *tx) Save(c *store.Changes) error {
 	for _, k := range c.Purged {
 		t.Delete(k)
 	}
+	t.conflicts = slices.DeleteFunc(t.conflicts, func(one board.Conflict) bool {
+		return slices.ContainsFunc(t.log, func(e store.Entry) bool { return e.Result.Seq == one.Seq && e.At < c.Before })
+	})
 	t.log = append(t.log, c.Log...)
 	t.conflicts = append(t.conflicts, c.Conflicts...)
 	maps.Copy(t.clients, c.Clients)

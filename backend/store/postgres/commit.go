@@ -32,7 +32,7 @@ func (s *Store) Collect(ctx context.Context, user, id string, before time.Time) 
 
 // Pull implements [store.Store].
 func (s *Store) Pull(ctx context.Context, user, id string, since store.Since) (d board.Delta, err error) {
-	err = s.read(ctx, user, func(pg pgx.Tx) error {
+	err = s.readBoard(ctx, user, id, func(pg pgx.Tx) error {
 		t := &tx{ctx: ctx, pg: pg, board: id}
 		var head board.Head
 		var hash int64
@@ -73,7 +73,7 @@ func scanJSON[T any](row pgx.CollectableRow) (v T, err error) {
 
 // Log implements [store.Store].
 func (s *Store) Log(ctx context.Context, user, id string, after int64, limit int) (out []store.Logged, err error) {
-	err = s.read(ctx, user, func(pg pgx.Tx) error {
+	err = s.readBoard(ctx, user, id, func(pg pgx.Tx) error {
 		if _, err := oneBoard(ctx, pg, user, id); err != nil {
 			return err
 		}

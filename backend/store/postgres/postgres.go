@@ -113,6 +113,12 @@ func (s *Store) as(ctx context.Context, user string, opts pgx.TxOptions, f func(
 
 const setUser = "SELECT set_config('app.user_id', $1, true)"
 
+// setBoard has the transaction see no other board.
+const setBoard = "SELECT set_config('app.board_id', $1, true)"
+
+// setTrace has the transaction be known by its trace: in pg_stat_activity, and in each line of the log (%a) about it.
+const setTrace = "SELECT set_config('application_name', $1, true)"
+
 // passing reports whether the same transaction may go well the next time: serialization and deadlock, somebody else's insertion of the
 // same, a right that was taken between two statements.
 func passing(err error) bool {
@@ -127,6 +133,16 @@ func (s *Store) write(ctx context.Context, user string, f func(pgx.Tx) error) er
 // read sees one moment in all its statements.
 func (s *Store) read(ctx context.Context, user string, f func(pgx.Tx) error) error {
 	return s.as(ctx, user, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, f)
+}
+
+// readBoard is read on one board.
+func (s *Store) readBoard(ctx context.Context, user, board string, f func(pgx.Tx) error) error {
+	return s.read(ctx, "", func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, setUser+", set_config('app.board_id', $2, true)", user, board); err != nil {
+			return err
+		}
+		return f(tx)
+	})
 }
 
 func role(ctx context.Context, tx pgx.Tx, user, workspace string) (r store.Role, err error) {

@@ -28,6 +28,10 @@ type tx struct {
 func (t *tx) Prepare(w store.Wanted) error {
 	t.roles, t.rows, t.clients = make(map[string]store.Role), make(map[board.Key]*board.Row), make(map[string]store.Client)
 	roles := &pgx.Batch{}
+	roles.Queue(setBoard, t.board)
+	if trace := store.Trace(t.ctx); trace != "" {
+		roles.Queue(setTrace, trace)
+	}
 	for _, user := range w.Users {
 		if user == "" {
 			continue
@@ -193,6 +197,10 @@ func (t *tx) Save(c *store.Changes) error {
 		s.rows(c.Rows)
 		s.purge(c.Purged)
 		s.conflicts(c.Conflicts)
+	}
+	if c.Before > 0 {
+		s.queue(setUser, t.user)
+		s.queue("DELETE FROM app.conflicts c USING app.mutations m WHERE c.board = $1 AND m.board = $1 AND m.seq = c.seq AND m.at < $2", t.board, c.Before)
 	}
 	byUser := make(map[string][]store.Entry)
 	for _, e := range c.Log {

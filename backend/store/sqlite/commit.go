@@ -219,6 +219,10 @@ func (t *tx) Save(c *store.Changes) error {
 	for _, k := range c.Purged {
 		s.exec("DELETE FROM board_rows WHERE board = ? AND kind = ? AND id = ?", t.board, k.Kind, k.ID)
 	}
+	if c.Before > 0 {
+		s.exec("DELETE FROM conflicts WHERE board = ? AND seq IN (SELECT m.seq FROM mutations m WHERE m.board = conflicts.board AND m.seq = conflicts.seq AND m.at < ?)",
+			t.board, c.Before)
+	}
 	for _, e := range c.Log {
 		var seq any
 		if e.Result.Seq > 0 {

@@ -62,7 +62,7 @@ func (m *model) pick(s []string) string { return s[m.r.IntN(len(s))] }
 func (m *model) step() {
 	user, other, id := m.pick(m.users()), m.pick(m.users()), m.pick(m.boardIDs())
 	workspace := id[:2]
-	switch m.r.IntN(12) {
+	switch m.r.IntN(13) {
 	case 0:
 		m.both("workspace", func(ctx context.Context, s store.Store) (any, error) {
 			return nil, s.CreateWorkspace(ctx, user, workspace, "W")
@@ -91,6 +91,8 @@ func (m *model) step() {
 		m.both("pull", func(ctx context.Context, s store.Store) (any, error) { return pull(ctx, s, user, id, since) })
 	case 8:
 		m.both("log", func(ctx context.Context, s store.Store) (any, error) { return logOf(ctx, s, user, id) })
+	case 9:
+		m.both("board", func(ctx context.Context, s store.Store) (any, error) { return s.Board(ctx, user, id) })
 	default:
 		m.commit(user, other, id)
 	}
