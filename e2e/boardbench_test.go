@@ -362,18 +362,12 @@ func (p *peers) read(ctx context.Context, raw *client.Raw, measures bool) {
 			continue
 		}
 		now := time.Since(p.began)
-		for rest := f.Body; ; {
-			_, after, found := bytes.Cut(rest, []byte(dueMark))
-			if !found {
-				break
-			}
-			var due int64
-			if _, err := fmt.Sscanf(string(after[:min(len(after), 20)]), "%d", &due); err == nil {
-				p.mu.Lock()
-				p.all = append(p.all, now-time.Duration(due))
-				p.mu.Unlock()
-			}
-			rest = after
+		_, after, found := bytes.Cut(f.Body, []byte(dueMark)) // the row's; behind it there may be an older one, that has lost
+		var due int64
+		if _, err := fmt.Sscanf(string(after[:min(len(after), 20)]), "%d", &due); found && err == nil {
+			p.mu.Lock()
+			p.all = append(p.all, now-time.Duration(due))
+			p.mu.Unlock()
 		}
 	}
 }

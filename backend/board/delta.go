@@ -74,12 +74,12 @@ func (d *Delta) Apply(t *Table) *Table {
 	return t
 }
 
-// Collect lists the rows that can be purged: those that were deleted before a time (a stamp's), and what belongs to
-// them. Columns stay, since they say where late cards go.
-func Collect(rows []*Row, before int64) []Key {
+// Collect lists the rows that can be purged: those that were deleted by a mutation up to a sequence number, whatever its client says of the
+// time, and what belongs to them. Columns stay, since they say where late cards go.
+func Collect(rows []*Row, upTo int64) []Key {
 	gone := make(map[Key]bool)
 	for _, r := range rows {
-		if life := r.Regs[GroupLife]; r.Kind != KindColumn && r.Life() == Deleted && life.Stamp.TS < before {
+		if life := r.Regs[GroupLife]; r.Kind != KindColumn && r.Life() == Deleted && life.Seq <= upTo {
 			gone[r.Key] = true
 		}
 	}

@@ -94,7 +94,7 @@ func mutations(e *worker.Event) (r request, ok bool) {
 // pull answers what a client lacks. Whether its copy has gone another way than the board shows by their hashes; and whether the rows in the store
 // are those that the log has led to, by the hash of a whole board against the one that is kept with its number.
 func (s *Service) pull(ctx context.Context, e *worker.Event, id string, r *request) error {
-	since := store.Since{Seq: r.Since, GC: r.GC, Client: r.Client, N: r.N}
+	since := store.Since{Seq: r.Since, GC: r.GC, Client: r.Client, N: r.N, Limit: maxRows}
 	d, err := s.store.Pull(ctx, e.User, id, since)
 	if err != nil {
 		return answer(e, nil, err)
@@ -103,7 +103,7 @@ func (s *Service) pull(ctx context.Context, e *worker.Event, id string, r *reque
 		s.metrics.divergedClient.Inc()
 		s.log.WarnContext(ctx, "a client's copy differs from the board", "board", id, "user", e.User, "client", r.Client, "seq", r.Since, "hash", fmt.Sprintf("%.16s", r.Diverged))
 	}
-	if d.Reset && board.FormatHash(sum(d.Rows)) != d.Hash {
+	if d.Reset && !d.More && board.FormatHash(sum(d.Rows)) != d.Hash {
 		s.metrics.divergedStore.Inc()
 		s.log.ErrorContext(ctx, "the rows of a board are not those of its hash", "board", id, "seq", d.To)
 	}

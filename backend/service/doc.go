@@ -41,6 +41,9 @@ const maxPublished = 64 << 10
 // maxPage is about the size of the answer to a pull, in bytes: well under what a gateway keeps for a connection.
 const maxPage = 256 << 10
 
+// maxRows is about the most rows of one such answer, whose bytes are not known before they are read.
+const maxRows = 1000
+
 // Config is what a Service is made of.
 type Config struct {
 	Store   store.Store
@@ -50,6 +53,9 @@ type Config struct {
 
 	// Together is how many mutations of different requests are committed together at most; default 50, 1: each request by itself.
 	Together int
+
+	// Keep is how long what was deleted is kept, and conflicts; default [DefaultKeep].
+	Keep time.Duration
 }
 
 // Service answers for boards.
@@ -59,6 +65,8 @@ type Service struct {
 	log     *slog.Logger
 	metrics *instruments
 	most    int // mutations of several requests
+	keep    time.Duration
+	sweeper sweeper
 }
 
 // New is a Service over a store.
@@ -75,7 +83,13 @@ func New(cfg Config) *Service {
 	if cfg.Together == 0 {
 		cfg.Together = DefaultTogether
 	}
-	return &Service{store: cfg.Store, now: cfg.Now, log: cfg.Logger, metrics: newInstruments(cfg.Metrics), most: cfg.Together}
+	if cfg.Keep == 0 {
+		cfg.Keep = DefaultKeep
+	}
+	return &Service{
+		store: cfg.Store, now: cfg.Now, log: cfg.Logger, metrics: newInstruments(cfg.Metrics),
+		most: cfg.Together, keep: cfg.Keep, sweeper: sweeper{every: sweepEvery},
+	}
 }
 
 // Register has the worker's events of the namespaces handled here.
@@ -97,6 +111,7 @@ type instruments struct {
 	skew      *metrics.Histogram // seconds that a mutation was meant before it came, negative: in the future
 
 	divergedClient, divergedStore *metrics.Counter // must stay 0
+	purged, sweepErrors           *metrics.Counter
 }
 
 func newInstruments(set *metrics.Set) *instruments {
@@ -108,6 +123,8 @@ func newInstruments(set *metrics.Set) *instruments {
 		requests:  set.GetOrCreateHistogram("millrace_boards_commit_requests"),
 		skew:      set.GetOrCreateHistogram("millrace_boards_clock_skew_seconds"),
 
+		purged:         set.GetOrCreateCounter("millrace_boards_purged_total"),
+		sweepErrors:    set.GetOrCreateCounter("millrace_boards_sweep_errors_total"),
 		divergedClient: set.GetOrCreateCounter(`millrace_boards_divergence_total{of="client"}`),
 		divergedStore:  set.GetOrCreateCounter(`millrace_boards_divergence_total{of="store"}`),
 	}

@@ -102,7 +102,7 @@ func (s *Service) commit(ctx context.Context, g *group) error {
 			return err
 		}
 	}
-	return nil
+	return s.sweep(ctx, g, &d)
 }
 
 func (s *Service) measure(g *group, d *board.Delta) {
@@ -132,6 +132,11 @@ func (s *Service) publish(e *worker.Event, d board.Delta) error {
 		return nil
 	}
 	d.Results = public
+	return s.tell(e, d)
+}
+
+// tell publishes a delta, or that there is one.
+func (s *Service) tell(e *worker.Event, d board.Delta) error {
 	data, err := json.Marshal(d)
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,6 +35,7 @@ type bed struct {
 	store *sqlite.Store
 	file  string
 	log   buffer
+	clock atomic.Int64 // unix ms; 0: the real one
 	ref   int
 }
 
@@ -68,11 +70,18 @@ func newStore(t *testing.T) *bed {
 	b := &bed{t: t, redis: redistest.Start(t), set: metrics.NewSet()}
 	var err error
 	b.file = filepath.Join(t.TempDir(), "boards.db")
-	if b.store, err = sqlite.Open(t.Context(), b.file, board.Rules{}, nil); err != nil {
+	if b.store, err = sqlite.Open(t.Context(), b.file, board.Rules{}, b.now); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { b.store.Close() })
 	return b
+}
+
+func (b *bed) now() time.Time {
+	if ms := b.clock.Load(); ms > 0 {
+		return time.UnixMilli(ms)
+	}
+	return time.Now()
 }
 
 func (b *bed) start() {
@@ -82,7 +91,7 @@ func (b *bed) start() {
 	if err != nil {
 		t.Fatal(err)
 	}
-	service.New(service.Config{Store: b.store, Metrics: b.set, Logger: slog.New(slog.NewTextHandler(&b.log, nil))}).Register(w)
+	service.New(service.Config{Store: b.store, Metrics: b.set, Now: b.now, Logger: slog.New(slog.NewTextHandler(&b.log, nil))}).Register(w)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- w.Run(ctx) }()

@@ -25,6 +25,8 @@ type Tx interface {
 	Client(id string) (Client, error)
 	// Result is the result that a mutation had.
 	Result(client string, n int64) (board.Result, error)
+	// Before is the sequence number of the last mutation that came before a time, unix ms; 0 if none did.
+	Before(at int64) (seq int64, err error)
 	// All are all rows.
 	All() ([]*board.Row, error)
 	// Save writes everything.
@@ -51,7 +53,7 @@ type Changes struct {
 	Log       []Entry
 	Clients   map[string]Client
 	Conflicts []board.Conflict
-	Before    int64 // if over 0: conflicts of mutations that came before that go, unix ms
+	Resolved  int64 // conflicts of mutations up to this sequence number go
 }
 
 // Entry is what the log keeps of a mutation.
@@ -258,12 +260,16 @@ func Collect(tx Tx, user, id string, before time.Time, now time.Time) (board.Del
 	if role, err := tx.Role(user); err != nil || !role.Edits() {
 		return board.Delta{}, cmp.Or(err, ErrDenied)
 	}
+	upTo, err := tx.Before(before.UnixMilli())
+	if err != nil {
+		return board.Delta{}, err
+	}
 	rows, err := tx.All()
 	if err != nil {
 		return board.Delta{}, err
 	}
-	d := board.Delta{Board: id, From: head.Seq, Purged: board.Collect(rows, before.UnixMilli()*1000)}
-	changes := &Changes{Purged: d.Purged, Before: before.UnixMilli()}
+	d := board.Delta{Board: id, From: head.Seq, Purged: board.Collect(rows, upTo)}
+	changes := &Changes{Purged: d.Purged, Resolved: upTo}
 	if len(d.Purged) > 0 {
 		gone := make(map[board.Key]bool)
 		for _, k := range d.Purged {

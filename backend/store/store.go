@@ -81,6 +81,7 @@ type Since struct {
 	GC     int64  // the last purge that it knows of
 	Client string // whose results are wanted, may be ""
 	N      int64  // results after this one
+	Limit  int    // of rows, about: what a mutation has changed stays together; 0: none
 }
 
 // Logged is an entry of a board's log.

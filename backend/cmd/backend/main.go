@@ -80,7 +80,7 @@ func serve(ctx context.Context, o *options, log *slog.Logger) error {
 			return fmt.Errorf("--database: %w", err)
 		}
 		defer boards.Close()
-		service.New(service.Config{Store: boards, Metrics: set, Logger: log, Together: o.together}).Register(w)
+		service.New(service.Config{Store: boards, Metrics: set, Logger: log, Together: o.together, Keep: o.keep}).Register(w)
 	}
 
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.listen)

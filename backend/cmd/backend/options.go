@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/millracehq/millrace/backend/service"
 	"github.com/millracehq/millrace/backend/store"
@@ -22,6 +23,7 @@ type options struct {
 	worker    worker.Config
 	database  string
 	together  int
+	keep      time.Duration
 	listen    string
 	logLevel  slog.Level
 	logFormat string
@@ -41,6 +43,7 @@ func (o *options) flags() *flag.FlagSet {
 	streamFlags(f, &o.worker.Redis, &o.worker.Prefix, &o.worker.Partitions, &o.worker.Group)
 	f.StringVar(&o.database, "database", "", "`address` of the boards: sqlite:FILE or postgres://USER@HOST/NAME; without one there are no boards")
 	f.IntVar(&o.together, "commit-together", service.DefaultTogether, "mutations of one board that were there at once are committed together, at most `n`; 1: each request by itself")
+	f.DurationVar(&o.keep, "keep-deleted", service.DefaultKeep, "`duration` for which boards keep what was deleted, and conflicts")
 	f.StringVar(&o.listen, "listen", "127.0.0.1:8000", "`host:port` of /healthz, /readyz and /metrics")
 	f.IntVar(&o.worker.Concurrency, "concurrency", 4, "`n` partitions are worked on at a time")
 	f.IntVar(&o.worker.MaxAttempts, "max-attempts", 5, "an entry whose handler fails `n` times becomes a dead letter")
@@ -109,6 +112,9 @@ func parseOptions(args []string, env func(string) (string, bool)) (*options, err
 	}
 	if o.together < 1 || o.together > store.MaxBatch {
 		faults = append(faults, fmt.Errorf("--commit-together: %d is not in 1 to %d", o.together, store.MaxBatch))
+	}
+	if o.keep <= 0 {
+		faults = append(faults, fmt.Errorf("--keep-deleted: %v is not over 0", o.keep))
 	}
 	if o.logFormat != "text" && o.logFormat != "json" {
 		faults = append(faults, fmt.Errorf("--log-format: %q is neither text nor json", o.logFormat))

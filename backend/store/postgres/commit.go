@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"math"
 	"strings"
 	"time"
 
@@ -43,7 +45,14 @@ func (s *Store) Pull(ctx context.Context, user, id string, since store.Since) (d
 		head.Hash = uint64(hash)
 		d = store.PullDelta(id, head, since)
 		b := &pgx.Batch{}
-		b.Queue("SELECT kind, id, seq, regs FROM app.board_rows WHERE board = $1 AND seq > $2 ORDER BY seq, kind, id", id, d.From).Query(func(rows pgx.Rows) error {
+		last := int64(math.MaxInt64)
+		if since.Limit > 0 {
+			err := pg.QueryRow(ctx, "SELECT seq FROM app.board_rows WHERE board = $1 AND seq > $2 ORDER BY seq OFFSET $3 LIMIT 1", id, d.From, since.Limit-1).Scan(&last)
+			if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+				return err
+			}
+		}
+		b.Queue("SELECT kind, id, seq, regs FROM app.board_rows WHERE board = $1 AND seq > $2 AND seq <= $3 ORDER BY seq, kind, id", id, d.From, last).Query(func(rows pgx.Rows) error {
 			d.Rows, err = pgx.CollectRows(rows, scanRow)
 			return err
 		})
@@ -58,7 +67,11 @@ func (s *Store) Pull(ctx context.Context, user, id string, since store.Since) (d
 			}
 			return err
 		})
-		return t.send(b)
+		if err := t.send(b); err != nil {
+			return err
+		}
+		store.Cut(&d, since, last)
+		return nil
 	})
 	return d, err
 }

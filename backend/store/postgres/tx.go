@@ -185,6 +185,14 @@ func (t *tx) Neighbor(lane, pos string, back bool) (*board.Row, error) {
 
 func (t *tx) Lane(lane string) ([]*board.Row, error) { return t.query("lane = $2 ORDER BY pos", lane) }
 
+func (t *tx) Before(at int64) (seq int64, err error) {
+	err = t.pg.QueryRow(t.ctx, "SELECT seq FROM app.mutations WHERE board = $1 AND seq > 0 AND at < $2 ORDER BY seq DESC LIMIT 1", t.board, at).Scan(&seq)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = nil
+	}
+	return seq, err
+}
+
 func (t *tx) All() ([]*board.Row, error) { return t.query("true ORDER BY kind, id") }
 
 // Save sends everything at once: what belongs to a user as that user, the rest as one who may change the board.
@@ -198,9 +206,9 @@ func (t *tx) Save(c *store.Changes) error {
 		s.purge(c.Purged)
 		s.conflicts(c.Conflicts)
 	}
-	if c.Before > 0 {
+	if c.Resolved > 0 {
 		s.queue(setUser, t.user)
-		s.queue("DELETE FROM app.conflicts c USING app.mutations m WHERE c.board = $1 AND m.board = $1 AND m.seq = c.seq AND m.at < $2", t.board, c.Before)
+		s.queue("DELETE FROM app.conflicts WHERE board = $1 AND seq <= $2", t.board, c.Resolved)
 	}
 	byUser := make(map[string][]store.Entry)
 	for _, e := range c.Log {

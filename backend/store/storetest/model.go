@@ -87,7 +87,7 @@ func (m *model) step() {
 		before := time.UnixMilli(1_700_000_000_000 + m.r.Int64N(600_000))
 		m.both("collect", func(ctx context.Context, s store.Store) (any, error) { return s.Collect(ctx, user, id, before) })
 	case 7:
-		since := store.Since{Seq: m.r.Int64N(20), Client: user + "-c", N: m.r.Int64N(5)}
+		since := store.Since{Seq: m.r.Int64N(20), Client: user + "-c", N: m.r.Int64N(5), Limit: m.r.IntN(6)}
 		m.both("pull", func(ctx context.Context, s store.Store) (any, error) { return pull(ctx, s, user, id, since) })
 	case 8:
 		m.both("log", func(ctx context.Context, s store.Store) (any, error) { return logOf(ctx, s, user, id) })
