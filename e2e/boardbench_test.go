@@ -55,7 +55,7 @@ func TestBenchBoards(t *testing.T) {
 	s := benchSize()
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "%s, %s, %d processors, `-bench-only %s`\n", time.Now().UTC().Format(time.DateTime), runtime.Version(), runtime.NumCPU(), *benchOnly)
-	for _, name := range strings.Split(*benchOnly, ",") {
+	for name := range strings.SplitSeq(*benchOnly, ",") {
 		f, ok := map[string]func(*testing.T, *bytes.Buffer, []string, size){"commit": benchCommit, "snapshot": benchSnapshot, "edit": benchEdit}[name]
 		if !ok {
 			t.Fatalf("-bench-only: %q is not commit, snapshot or edit", name)

@@ -26,12 +26,9 @@ func (b *bed) startBatch(h Handler, most int, batch BatchHandler, change func(*C
 func TestBatchHandler(t *testing.T) {
 	onRedis(t, func(b *bed) {
 		b.openNode("n1")
-		for i, e := range []stream.Event{
-			{Channel: "echo:a"}, {Channel: "echo:b"}, {Channel: "echo:a", ID: "x"}, {Channel: "echo:a"}, {Channel: "echo:a", ID: "x"}, {Channel: "echo:a"},
-			{Channel: "echo:a"}, {Channel: "echo:a"}, {Channel: "echo:a"},
-		} {
-			e.Kind, e.Data, e.Ref = stream.KindReq, fmt.Sprint(i), fmt.Sprint(i+1)
-			b.add(e)
+		for i, word := range strings.Fields("a b a:x a a:x a a a a") {
+			channel, id, _ := strings.Cut(word, ":")
+			b.add(stream.Event{Kind: stream.KindReq, Channel: "echo:" + channel, ID: id, Data: fmt.Sprint(i), Ref: fmt.Sprint(i + 1)})
 		}
 		var mu sync.Mutex
 		var calls []string

@@ -75,7 +75,7 @@ func serve(ctx context.Context, o *options, log *slog.Logger) error {
 	w.Handle("echo", echo)
 	w.Handle(worker.Any, others)
 	if o.database != "" {
-		boards, err := openStore(ctx, o.database)
+		boards, err := openStore(ctx, o.database, o.replica, set)
 		if err != nil {
 			return fmt.Errorf("--database: %w", err)
 		}

@@ -232,8 +232,8 @@ func testTrace(t *testing.T, b *bed) {
 		t.Fatal(err)
 	}
 	for n, ctx := range []context.Context{store.WithTrace(ctx, trace), ctx, store.WithTrace(ctx, "'; DROP TABLE app.boards")} {
-		m := &board.Mutation{Client: "c", N: int64(n + 1), Schema: board.Schema, User: "ann",
-			Ops: []board.Op{{Op: board.OpPut, Kind: board.KindColumn, ID: fmt.Sprint("c", n), Values: map[string]board.Value{"title": board.Text("t")}}}}
+		op := board.Op{Op: board.OpPut, Kind: board.KindColumn, ID: fmt.Sprint("c", n), Values: map[string]board.Value{"title": board.Text("t")}}
+		m := &board.Mutation{Client: "c", N: int64(n + 1), Schema: board.Schema, User: "ann", Ops: []board.Op{op}}
 		if d, err := s.Commit(ctx, "b", []*board.Mutation{m}); err != nil || d.To != int64(n+1) {
 			t.Fatalf("%+v, %v", d, err)
 		}
