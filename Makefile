@@ -128,6 +128,14 @@ compression: build ## Measure compression: 15,000 subscribers of one channel, of
 hostile: build ## Attack a gateway beside a healthy client, and measure 5,000 TLS connections (minutes; alone on the machine)
 	$(GO) run ./e2e/hostile $(HOSTILEARGS)
 
+# make leak
+TENANTS ?= 20
+MEMBERS ?= 10
+
+.PHONY: leak
+leak: ## Have users of TENANTS organisations ask for everything for a minute, and search all they get for others' texts
+	$(GO) test ./e2e -run 'TestNoLeak$$' -v -count 1 -tenants $(TENANTS) -members $(MEMBERS) -leak-for 60s -leak-database postgres
+
 .PHONY: sim
 sim: ## Run the merge of boards with everything going wrong, by SEEDS seeds from FIRST on
 	$(GO) test ./backend/sim -run 'TestSeeds$$' -v -timeout 0 -seeds $(SEEDS) -first $(FIRST)
@@ -139,6 +147,13 @@ bench: ## Compare with a bare epoll loop and other servers, into bench/results (
 .PHONY: bench-quick
 bench-quick: ## See that the comparison works: 2,000 connections, figures not to be believed (10 minutes)
 	$(GO) run ./bench/cmd/bench --quick $(BENCHARGS)
+
+# make bench-boards: BOARDARGS='-bench-only commit|snapshot|edit -bench-stores sqlite|postgres'
+BOARDARGS ?=
+
+.PHONY: bench-boards
+bench-boards: ## Measure boards: group commit, a large board, edits beside 5,000 connections; into bench/results (10 minutes)
+	$(GO) test ./e2e -run 'TestBenchBoards$$' -v -count 1 -timeout 30m -bench-out '$(CURDIR)/bench/results/boards-$(shell date -u +%F).md' $(BOARDARGS)
 
 .PHONY: clean
 clean: ## Remove what was built
