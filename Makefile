@@ -52,9 +52,9 @@ help: ## Say what can be made
 	@echo "  make fuzz FUZZTIME=5m"
 
 .PHONY: build
-build: ## Build bin/gateway, bin/backend, bin/loadtest and bin/local
+build: ## Build bin/gateway, bin/backend, bin/loadtest, bin/pollserver and bin/local
 	@$(GO) build -buildvcs=false -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ \
-		./gateway/cmd/gateway ./backend/cmd/backend ./loadtest/cmd/loadtest ./deploy/local
+		./gateway/cmd/gateway ./backend/cmd/backend ./loadtest/cmd/loadtest ./loadtest/cmd/pollserver ./deploy/local
 
 .PHONY: run
 run: build ## Start Redis, gateways and backends on this machine; Ctrl-C stops them
