@@ -1,6 +1,9 @@
 package swarm
 
-import "github.com/millracehq/millrace/loadtest/internal/metric"
+import (
+	"github.com/millracehq/millrace/loadtest/internal/metric"
+	"github.com/millracehq/millrace/loadtest/internal/unit"
+)
 
 // Metrics is all that a run measures. Unless its help says otherwise, a metric counts the publications that were due in the
 // steady phase, and what came of them.
@@ -99,12 +102,12 @@ func (m *Metrics) Set() metric.Set {
 		{Name: "stopped_first", Group: GroupStopped, Metric: m.StoppedFirst, Help: "first publication behind a gap of clients that read again: older than the newest of its channel when they began to, newest, or later than all that others have"},
 		{Name: "stopped_closed", Group: GroupStopped, Metric: m.StoppedClosed, Help: "connections of clients that stop reading that ended unasked, by close code; whole run"},
 
-		{Name: "data_sent", Group: GroupNetwork, Metric: &m.BytesSent, Help: "bytes in the steady phase, WebSocket frames and all"},
-		{Name: "data_received", Group: GroupNetwork, Metric: &m.BytesReceived, Help: "bytes in the steady phase, WebSocket frames and all"},
+		{Name: "data_sent", Group: GroupNetwork, Metric: &m.BytesSent, Unit: unit.Bytes, Help: "bytes in the steady phase, WebSocket frames and all"},
+		{Name: "data_received", Group: GroupNetwork, Metric: &m.BytesReceived, Unit: unit.Bytes, Help: "bytes in the steady phase, WebSocket frames and all"},
 
 		{Name: "msg_send_lag", Group: GroupGenerator, Metric: m.SendLag, Tags: m.tags, Help: "how late this program sent, from when a publication was due"},
-		{Name: "loadgen_cpu", Group: GroupGenerator, Metric: &m.GeneratorCPU, Help: "CPU time of this program in the steady phase, as a share of one core"},
-		{Name: "loadgen_sched_delay", Group: GroupGenerator, Metric: &m.GeneratorDelay, Help: "time its threads waited for a core in the steady phase, as a share of the phase"},
-		{Name: "loadgen_resident", Group: GroupGenerator, Metric: &m.GeneratorResident, Help: "resident memory of this program at the end of the steady phase, bytes"},
+		{Name: "loadgen_cpu", Group: GroupGenerator, Metric: &m.GeneratorCPU, Unit: unit.Cores, Help: "CPU time of this program in the steady phase, as a share of one core"},
+		{Name: "loadgen_sched_delay", Group: GroupGenerator, Metric: &m.GeneratorDelay, Unit: unit.Share, Help: "time its threads waited for a core in the steady phase, as a share of the phase"},
+		{Name: "loadgen_resident", Group: GroupGenerator, Metric: &m.GeneratorResident, Unit: unit.Bytes, Help: "resident memory of this program at the end of the steady phase, bytes"},
 	}
 }
