@@ -1,6 +1,13 @@
 -- What mutations have brought about that others count, and up to where each board's were counted. The functions are for the
 -- reconciler, which works for no user: of all boards it sees what was brought about and by whom, and nothing else.
 
+DO $$ BEGIN
+	IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'millrace_rewards') THEN
+		CREATE ROLE millrace_rewards NOLOGIN NOSUPERUSER NOBYPASSRLS;
+	END IF;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN -- made at this moment, for another database of this server
+END $$;
+
 ALTER TABLE app.mutations ADD COLUMN deeds text; -- JSON; NULL: nothing
 CREATE INDEX mutations_with_deeds ON app.mutations (board, seq) WHERE deeds IS NOT NULL;
 CREATE POLICY definer ON app.mutations FOR SELECT TO CURRENT_USER USING (true);
@@ -28,4 +35,4 @@ LANGUAGE sql SECURITY DEFINER SET search_path = app, pg_temp AS $$
 	INSERT INTO app.trail_marks (board, seq) VALUES (trail_mark.board, trail_mark.seq)
 	ON CONFLICT (board) DO UPDATE SET seq = GREATEST(trail_marks.seq, excluded.seq)
 $$;
-GRANT EXECUTE ON FUNCTION app.trail_behind(text, int), app.trail_log(text, bigint, int), app.trail_mark(text, bigint) TO millrace_app;
+GRANT EXECUTE ON FUNCTION app.trail_behind(text, int), app.trail_log(text, bigint, int), app.trail_mark(text, bigint) TO millrace_app, millrace_rewards;
