@@ -15,7 +15,7 @@ GATEWAYS ?= 1
 BACKENDS ?= 1
 RUNARGS  ?=
 
-# make proof, proof-storm, proof-slow
+# make proof, profile, proof-storm, proof-slow
 PROOFARGS ?=
 
 # make faults: SEED of the plan (empty: a new one), MINUTES of faults, at least so many FAULTS (empty: 10 a minute)
@@ -52,9 +52,9 @@ help: ## Say what can be made
 	@echo "  make fuzz FUZZTIME=5m"
 
 .PHONY: build
-build: ## Build bin/gateway, bin/backend, bin/loadtest and bin/local
+build: ## Build bin/gateway, bin/backend, bin/loadtest, bin/pollserver and bin/local
 	@$(GO) build -buildvcs=false -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ \
-		./gateway/cmd/gateway ./backend/cmd/backend ./loadtest/cmd/loadtest ./deploy/local
+		./gateway/cmd/gateway ./backend/cmd/backend ./loadtest/cmd/loadtest ./loadtest/cmd/pollserver ./deploy/local
 
 .PHONY: run
 run: build ## Start Redis, gateways and backends on this machine; Ctrl-C stops them
@@ -92,6 +92,10 @@ fmt: $(LINT) ## Format all Go files
 .PHONY: proof
 proof: build ## Prove the promise: 15,000 connections, p99 under 50 ms, nothing lost
 	$(GO) run ./loadtest/cmd/proof $(PROOFARGS)
+
+.PHONY: profile
+profile: build ## Profile the gateway under the load of the proof: CPU, heap, what it waits for; docs/TUNING.md reads them
+	$(GO) run ./loadtest/cmd/proof --only direct --profile .tmp/profile --json .tmp/profile.json $(PROOFARGS)
 
 .PHONY: proof-storm
 proof-storm: build ## Prove it: 15,000 connections cut at once, back at once, nothing lost (4 minutes)

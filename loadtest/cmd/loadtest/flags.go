@@ -24,6 +24,7 @@ type settings struct {
 	rate        float64
 
 	json, export, ledger, phases string
+	onCut                        string // a command
 	out                          list   // --out
 	trendStats                   string // comma-separated
 	quiet, verbose, noColor      bool
@@ -70,6 +71,7 @@ Flags override the scenario:
   -e, --env K=V              set ${K} in the scenario; before the environment's own
       --tag K=V              add a tag to the reports
       --no-thresholds        judge by the evidence alone
+      --on-cut COMMAND       run by sh when the scenario's cut is due; with cut: {by: server} it has the server end its connections
 
 Output: the summary goes to standard output, progress and messages to standard error.
       --json FILE            everything, as JSON
@@ -106,6 +108,7 @@ func (p program) parse(command string, args []string) (s settings, file string, 
 	fs.StringVar(&s.json, "json", "", "")
 	fs.StringVar(&s.export, "summary-export", "", "")
 	fs.StringVar(&s.ledger, "ledger", "", "")
+	fs.StringVar(&s.onCut, "on-cut", "", "")
 	fs.StringVar(&s.phases, "phase-file", "", "")
 	fs.BoolVar(&s.noColor, "no-color", false, "")
 	for _, name := range []string{"q", "quiet"} {
