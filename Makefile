@@ -128,6 +128,10 @@ compression: build ## Measure compression: 15,000 subscribers of one channel, of
 hostile: build ## Attack a gateway beside a healthy client, and measure 5,000 TLS connections (minutes; alone on the machine)
 	$(GO) run ./e2e/hostile $(HOSTILEARGS)
 
+.PHONY: plans
+plans: ## See that PostgreSQL's plans of the policies use their indexes, with 1,000,000 rows (a minute)
+	PLAN_ROWS=1000000 $(GO) test ./backend/store/postgres -run 'TestStore/plans' -v -count 1
+
 # make leak
 TENANTS ?= 20
 MEMBERS ?= 10
