@@ -55,7 +55,11 @@ func (r *run) stopOutputs(rep *Report) error {
 // take enters what the swarm has measured since the last time.
 func (r *run) take() {
 	var snap metric.Snapshot
-	if r.swarm.Do(func() { snap = r.recent.Take() }) {
+	resident := float64(residentBytes())
+	if r.swarm.Do(func() {
+		r.swarm.Metrics().GeneratorResident.Set(resident)
+		snap = r.recent.Take()
+	}) {
 		r.enter(snap)
 	}
 }

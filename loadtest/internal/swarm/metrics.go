@@ -118,7 +118,7 @@ func (m *Metrics) Set() metric.Set {
 		{Name: "msg_send_lag", Group: GroupGenerator, Metric: m.SendLag, Tags: m.tags, Help: "how late this program sent, from when a publication was due"},
 		{Name: "loadgen_cpu", Group: GroupGenerator, Metric: &m.GeneratorCPU, Help: "CPU time of this program in the steady phase, as a share of one core"},
 		{Name: "loadgen_sched_delay", Group: GroupGenerator, Metric: &m.GeneratorDelay, Help: "time its threads waited for a core in the steady phase, as a share of the phase"},
-		{Name: "loadgen_resident", Group: GroupGenerator, Metric: &m.GeneratorResident, Help: "resident memory of this program at the end of the steady phase, bytes"},
+		{Name: "loadgen_resident", Group: GroupGenerator, Metric: &m.GeneratorResident, Help: "resident memory of this program, bytes: each second, and at the end of the steady phase"},
 	}
 }
 
