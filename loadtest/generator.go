@@ -45,10 +45,8 @@ type usage struct {
 	resident int
 }
 
-func residentBytes() int { return procKilobytes("/proc/self/status", "VmRSS:") * 1024 }
-
 func readUsage() usage {
-	u := usage{at: time.Now(), resident: residentBytes()}
+	u := usage{at: time.Now(), resident: procKilobytes("/proc/self/status", "VmRSS:") * 1024}
 	var r unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &r); err == nil {
 		u.cpu = time.Duration(r.Utime.Nano() + r.Stime.Nano())

@@ -80,7 +80,7 @@ Output: the summary goes to standard output, progress and messages to standard e
       --summary-export FILE  the summary as k6 exports it (true beside a threshold: crossed)
       --ledger FILE          acknowledged publications that somebody did not get, as JSON
       --phase-file FILE      a JSON line when each phase begins; - is standard output
-  -o, --out NAME=ARG         an output that gets every second: json=FILE; may be given again
+  -o, --out NAME=ARG         an output: json=FILE html=FILE; may be given again
       --summary-trend-stats  columns of trends, such as avg,p(95),p(99.9),count
   -q, --quiet                no progress
   -v, --verbose              more messages
