@@ -88,7 +88,7 @@ func (s *Scenario) swarmConfig(t target, logger *slog.Logger) swarm.Config {
 		channels[i] = s.Channels.channel(i)
 	}
 	return swarm.Config{
-		Remote: t.remote, Locals: t.locals, Host: t.host, URI: t.uri, Token: s.Token,
+		Remote: t.remote, Locals: t.locals, Host: t.host, URI: t.uri, TLS: t.tls, Token: s.Token,
 		Connections: s.Connections, ConnectRate: s.ConnectRate, ConnectTimeout: time.Duration(s.ConnectTimeout), Handshakes: s.Handshakes, Reconnect: s.Reconnect,
 		Channels: channels, Subscriptions: s.Subscriptions, Zipf: s.Channels.Zipf, Churn: s.Churn.config(),
 		Rate: s.Publish.Rate, Burst: s.Publish.Burst, Publishers: s.Publish.Publishers, Payload: s.Publish.Payload, IDs: s.Publish.IDs,
