@@ -85,10 +85,10 @@ func TestTLS(t *testing.T) {
 	s := newFaulty(t, faulty.Faults{})
 	url, authority := newTLS(t, s)
 	file := filepath.Join(t.TempDir(), "s.yaml")
-	if err := os.WriteFile(file, []byte(scenario), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(patient), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	args := []string{"run", "-q", file, "-e", "URL=" + url, "-d", "500ms", "-e", "DRAIN=10s", "--no-thresholds"}
+	args := []string{"run", "-q", file, "-e", "URL=" + url, "-d", "500ms", "-e", "DRAIN=60s", "--no-thresholds"}
 	wantExit(t, execute(t, args...), loadtest.ExitStart, "--insecure-skip-tls-verify")
 	o := execute(t, append(args, "--insecure-skip-tls-verify")...)
 	wantExit(t, o, loadtest.ExitOK, "")
