@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -59,6 +60,7 @@ type Environment struct {
 	Kernel   string `json:"kernel"`
 	Arch     string `json:"arch"`
 	CPUs     int    `json:"cpus"`
+	CPU      string `json:"cpu_model,omitempty"`
 	Go       string `json:"go"`
 	MemoryMB int    `json:"memory_mb"`
 	Files    uint64 `json:"open_files_limit"`
@@ -209,7 +211,7 @@ func values(m metric.Metric, stats []metric.Method, seconds float64) Values {
 		}
 		v.Over = m.Over()
 	case *metric.Gauge:
-		v.Values["value"], v.Values["min"], v.Values["max"] = m.Value(), m.Min(), m.Max()
+		v.Values["value"], v.Values["avg"], v.Values["min"], v.Values["max"] = m.Value(), m.Avg(), m.Min(), m.Max()
 	case *metric.Rate:
 		v.Values["rate"], v.Values["passes"], v.Values["fails"] = m.Share(), float64(m.Passes()), float64(m.Samples()-m.Passes())
 	default: // a counter, tagged or not
@@ -225,7 +227,7 @@ func values(m metric.Metric, stats []metric.Method, seconds float64) Values {
 func environment() Environment {
 	e := Environment{
 		OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Go: runtime.Version(),
-		MemoryMB: procKilobytes("/proc/meminfo", "MemTotal:") / 1024, Ports: ephemeralPorts(),
+		MemoryMB: procKilobytes("/proc/meminfo", "MemTotal:") / 1024, Ports: ephemeralPorts(), CPU: cpuModel(),
 	}
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {
@@ -237,6 +239,23 @@ func environment() Environment {
 	}
 	return e
 }
+
+// cpuModel is what the processor calls itself; empty where it does not.
+func cpuModel() string {
+	text, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(text)) {
+		if key, value, _ := strings.Cut(line, ":"); strings.TrimSpace(key) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// Conclusion is the verdict in one line.
+func (rep *Report) Conclusion() string { return rep.conclusion() }
 
 // WriteJSON writes the whole report.
 func (rep *Report) WriteJSON(w io.Writer) error {

@@ -17,6 +17,7 @@ import (
 type Options struct {
 	Name     string       // of the scenario, for reports
 	Version  string       // of the program, for reports
+	Command  []string     // that began the run, for reports: without secrets
 	Progress io.Writer    // live progress; nil: none
 	Terminal bool         // Progress is one: redraw a line instead of writing one a second
 	Phases   io.Writer    // gets a JSON line at the beginning of each phase and at each event; nil: nobody
@@ -76,7 +77,7 @@ func Run(ctx context.Context, s *Scenario, o Options) (*Report, error) {
 	r.taken = time.Now()
 	r.watch(ctx)
 	sw.Close() // from here on its metrics are ours
-	r.enter(r.recent.Take())
+	r.enter(r.takeRecent())
 	rep := r.report()
 	return rep, r.stopOutputs(rep)
 }
@@ -87,7 +88,7 @@ func (s *Scenario) swarmConfig(t target, logger *slog.Logger) swarm.Config {
 		channels[i] = s.Channels.channel(i)
 	}
 	return swarm.Config{
-		Remote: t.remote, Locals: t.locals, Host: t.host, URI: t.uri, Token: s.Token,
+		Remote: t.remote, Locals: t.locals, Host: t.host, URI: t.uri, TLS: t.tls, Token: s.Token,
 		Connections: s.Connections, ConnectRate: s.ConnectRate, ConnectTimeout: time.Duration(s.ConnectTimeout), Handshakes: s.Handshakes, Reconnect: s.Reconnect,
 		Channels: channels, Subscriptions: s.Subscriptions, Zipf: s.Channels.Zipf, Churn: s.Churn.config(),
 		Rate: s.Publish.Rate, Burst: s.Publish.Burst, Publishers: s.Publish.Publishers, Payload: s.Publish.Payload, IDs: s.Publish.IDs,
@@ -114,6 +115,7 @@ type run struct {
 	total    *swarm.Metrics // of all snapshots
 	set      metric.Set     // of total
 	taken    time.Time      // the last snapshot
+	self     selfUsage      // only touched on the swarm's loop
 	bound    []metric.Bound
 	started  time.Time
 

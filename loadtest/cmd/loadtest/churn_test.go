@@ -108,7 +108,7 @@ func TestOnCut(t *testing.T) {
 // TestPolling has those that do not publish poll a board: they get everything, late; and what the server does wrong shows.
 func TestPolling(t *testing.T) {
 	text, _ := loadtest.ShippedScenario("polling-baseline")
-	yaml := strings.NewReplacer("warmup: 10s", "warmup: 300ms", "settle: 2s", "settle: 50ms").Replace(string(text))
+	yaml := strings.NewReplacer("settle: 2s", "settle: 50ms").Replace(string(text))
 	for _, every := range []string{"200ms", "0s"} { // 0: they subscribe
 		t.Run(every, func(t *testing.T) {
 			t.Parallel()
@@ -116,7 +116,7 @@ func TestPolling(t *testing.T) {
 			s := newFaulty(t, faulty.Faults{Published: board.Add})
 			poll := httptest.NewServer(board)
 			t.Cleanup(poll.Close)
-			o := runScenario(t, s.URL, yaml, "POLL="+poll.URL+"/poll", "EVERY="+every, "MAX=30000", "DURATION=1s", "CONNECTIONS=60", "CHANNELS=5", "PUBLISHERS=10", "RATE=50")
+			o := runScenario(t, s.URL, yaml, "POLL="+poll.URL+"/poll", "EVERY="+every, "WARMUP=300ms", "MAX=30000", "DURATION=1s", "CONNECTIONS=60", "CHANNELS=5", "PUBLISHERS=10", "RATE=50")
 			wantExit(t, o, loadtest.ExitOK, "")
 			pushed := every == "0s"
 			if n := o.count("msgs_received"); n != 50/5*60 && pushed || n != 50/5*50 && !pushed {
@@ -137,8 +137,8 @@ func TestPollServerThatIsNone(t *testing.T) {
 	s := newFaulty(t, faulty.Faults{})
 	poll := httptest.NewServer(nil) // 404
 	defer poll.Close()
-	yaml := strings.NewReplacer("warmup: 10s", "warmup: 300ms", "settle: 2s", "settle: 50ms", "drain: 12s", "drain: 1s").Replace(string(text))
-	o := runScenario(t, s.URL, yaml, "POLL="+poll.URL+"/poll", "EVERY=200ms", "DURATION=1s", "CONNECTIONS=20", "CHANNELS=2", "PUBLISHERS=2")
+	yaml := strings.NewReplacer("settle: 2s", "settle: 50ms", "drain: 12s", "drain: 1s").Replace(string(text))
+	o := runScenario(t, s.URL, yaml, "POLL="+poll.URL+"/poll", "EVERY=200ms", "WARMUP=300ms", "DURATION=1s", "CONNECTIONS=20", "CHANNELS=2", "PUBLISHERS=2")
 	wantExit(t, o, loadtest.ExitFailed, "")
 	if n := o.report.Metrics["polls_failed"].Counts["404"]; n == 0 || !o.failed()["polls_failed"] {
 		t.Errorf("polls that failed: %v", o.report.Metrics["polls_failed"].Counts)

@@ -28,6 +28,7 @@ type settings struct {
 	out                          list   // --out
 	trendStats                   string // comma-separated
 	quiet, verbose, noColor      bool
+	insecure                     bool
 	noThresholds                 bool
 }
 
@@ -64,7 +65,8 @@ const runUsage = `Usage: loadtest %s [flags] SCENARIO
 SCENARIO is a YAML or JSON file, an archive, or the name of one that comes with the program (loadtest --help lists them).
 
 Flags override the scenario:
-      --url URL              ws://HOST[:PORT]/PATH
+      --url URL              ws:// or wss://HOST[:PORT]/PATH
+      --insecure-skip-tls-verify   take any certificate
   -u, --vus N                connections; the same as --connections
   -d, --duration D           length of the steady phase, such as 60s
       --rate R               publications per second, in total
@@ -78,7 +80,7 @@ Output: the summary goes to standard output, progress and messages to standard e
       --summary-export FILE  the summary as k6 exports it (true beside a threshold: crossed)
       --ledger FILE          acknowledged publications that somebody did not get, as JSON
       --phase-file FILE      a JSON line when each phase begins; - is standard output
-  -o, --out NAME=ARG         an output that gets every second: json=FILE; may be given again
+  -o, --out NAME=ARG         an output: json=FILE html=FILE; may be given again
       --summary-trend-stats  columns of trends, such as avg,p(95),p(99.9),count
   -q, --quiet                no progress
   -v, --verbose              more messages
@@ -108,6 +110,7 @@ func (p program) parse(command string, args []string) (s settings, file string, 
 	fs.StringVar(&s.json, "json", "", "")
 	fs.StringVar(&s.export, "summary-export", "", "")
 	fs.StringVar(&s.ledger, "ledger", "", "")
+	fs.BoolVar(&s.insecure, "insecure-skip-tls-verify", false, "")
 	fs.StringVar(&s.onCut, "on-cut", "", "")
 	fs.StringVar(&s.phases, "phase-file", "", "")
 	fs.BoolVar(&s.noColor, "no-color", false, "")
@@ -170,6 +173,9 @@ func (s settings) scenario(file string) (*loadtest.Scenario, int, error) {
 	}
 	if s.trendStats != "" {
 		sc.SummaryTrendStats = strings.Split(s.trendStats, ",")
+	}
+	if s.insecure {
+		sc.InsecureSkipTLSVerify = true
 	}
 	if s.noThresholds {
 		sc.Thresholds = nil

@@ -27,7 +27,7 @@ func (p program) run(ctx context.Context, args []string) int {
 	if set.verbose {
 		level = slog.LevelDebug
 	}
-	options := loadtest.Options{Name: file, Version: version, Logger: p.logger(level)}
+	options := loadtest.Options{Name: file, Version: version, Command: public(append([]string{"run"}, args...)), Logger: p.logger(level)}
 	if !set.quiet {
 		options.Progress, options.Terminal = p.stderr, isTerminal(p.stderr)
 	}

@@ -1,6 +1,9 @@
 package swarm
 
-import "github.com/millracehq/millrace/loadtest/internal/metric"
+import (
+	"github.com/millracehq/millrace/loadtest/internal/metric"
+	"github.com/millracehq/millrace/loadtest/internal/unit"
+)
 
 // Metrics is all that a run measures. Unless its help says otherwise, a metric counts the publications that were due in the
 // steady phase, and what came of them.
@@ -112,13 +115,13 @@ func (m *Metrics) Set() metric.Set {
 		{Name: "poll_latency", Group: GroupPolling, Metric: m.Poll, Help: "from when a poll was due to its answer; whole run"},
 		{Name: "polls_failed", Group: GroupPolling, Metric: m.PollsFailed, Help: "polls that were answered by something else than 200, by status; whole run"},
 
-		{Name: "data_sent", Group: GroupNetwork, Metric: &m.BytesSent, Help: "bytes in the steady phase, WebSocket frames and all"},
-		{Name: "data_received", Group: GroupNetwork, Metric: &m.BytesReceived, Help: "bytes in the steady phase, WebSocket frames and all"},
+		{Name: "data_sent", Group: GroupNetwork, Metric: &m.BytesSent, Unit: unit.Bytes, Help: "bytes in the steady phase, WebSocket frames and all"},
+		{Name: "data_received", Group: GroupNetwork, Metric: &m.BytesReceived, Unit: unit.Bytes, Help: "bytes in the steady phase, WebSocket frames and all"},
 
 		{Name: "msg_send_lag", Group: GroupGenerator, Metric: m.SendLag, Tags: m.tags, Help: "how late this program sent, from when a publication was due"},
-		{Name: "loadgen_cpu", Group: GroupGenerator, Metric: &m.GeneratorCPU, Help: "CPU time of this program in the steady phase, as a share of one core"},
-		{Name: "loadgen_sched_delay", Group: GroupGenerator, Metric: &m.GeneratorDelay, Help: "time its threads waited for a core in the steady phase, as a share of the phase"},
-		{Name: "loadgen_resident", Group: GroupGenerator, Metric: &m.GeneratorResident, Help: "resident memory of this program at the end of the steady phase, bytes"},
+		{Name: "loadgen_cpu", Group: GroupGenerator, Metric: &m.GeneratorCPU, Unit: unit.Cores, Help: "CPU time of this program in the steady phase, as a share of one core"},
+		{Name: "loadgen_sched_delay", Group: GroupGenerator, Metric: &m.GeneratorDelay, Unit: unit.Share, Help: "time its threads waited for a core in the steady phase, as a share of the phase"},
+		{Name: "loadgen_resident", Group: GroupGenerator, Metric: &m.GeneratorResident, Unit: unit.Bytes, Help: "resident memory of this program at the end of the steady phase, bytes"},
 	}
 }
 

@@ -101,7 +101,7 @@ func (s *Swarm) step(now int64) (more bool) {
 	case PhaseWarmup, PhaseSteady:
 		more = s.load(now)
 	case PhaseDrain:
-		arrived := s.pending.open == 0 && s.outstanding == 0 && len(s.unacked) == 0 && s.stoppedHaveAll()
+		arrived := s.pending.open == 0 && s.outstanding == 0 && len(s.unacked) == 0 && len(s.churn.absent) == 0 && s.stoppedHaveAll()
 		if arrived || now >= s.until {
 			s.conclude()
 		}
@@ -158,6 +158,7 @@ func (s *Swarm) load(now int64) (more bool) {
 	if tick := s.loop.Tick(); tick != s.gaugeTick {
 		s.gaugeTick = tick
 		s.metrics.Connections.Set(float64(s.ready))
+		s.countBytes()
 	}
 	if now >= s.until && !more {
 		s.endLoad()
@@ -167,14 +168,18 @@ func (s *Swarm) load(now int64) (more bool) {
 
 func (s *Swarm) endLoad() {
 	s.readyAtEnd = s.ready + len(s.churn.absent)
-	stats := s.loop.Stats()
 	if s.phase == PhaseSteady {
 		s.metrics.Connections.Set(float64(s.ready))
-		s.metrics.BytesSent.Set(int64(stats.BytesOut - s.bytes[0]))
-		s.metrics.BytesReceived.Set(int64(stats.BytesIn - s.bytes[1]))
+		s.countBytes()
 	}
 	s.beginReadAgain()
 	s.enter(PhaseDrain, s.loop.Clock()+int64(s.cfg.Drain))
+}
+
+func (s *Swarm) countBytes() {
+	stats := s.loop.Stats()
+	s.metrics.BytesSent.Set(int64(stats.BytesOut - s.bytes[0]))
+	s.metrics.BytesReceived.Set(int64(stats.BytesIn - s.bytes[1]))
 }
 
 // cutShort ends the load now.
