@@ -31,6 +31,7 @@ type Scenario struct {
 	Reconnect      bool     `yaml:"reconnect" json:"reconnect"`                // come back after a cut and resume
 	Cut            Cut      `yaml:"cut" json:"cut,omitzero"`                   // a reconnect storm
 	StopReading    Stop     `yaml:"stop_reading" json:"stop_reading,omitzero"` // slow readers
+	Target         Target   `yaml:"target" json:"target,omitzero"`             // what is watched of the server
 	Token          string   `yaml:"token" json:"-"`                            // bearer credential of all clients
 	LocalAddresses []string `yaml:"local_addresses" json:"local_addresses"`    // source addresses; default: chosen
 
