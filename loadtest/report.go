@@ -127,7 +127,7 @@ func (r *run) report() *Report {
 			t.Interval = []float64{v.Low, v.High}
 		}
 	}
-	rep.Evidence = evidence(r.scenario, m, rep.account)
+	rep.Evidence = append(evidence(r.scenario, m, rep.account), r.onCut.evidence()...)
 	rep.Metrics = make(map[string]Values, len(rep.set))
 	for _, e := range rep.set {
 		rep.Metrics[e.Name] = values(e.Metric, rep.stats, rep.Seconds)

@@ -23,6 +23,10 @@ type Options struct {
 	Phases   io.Writer    // gets a JSON line at the beginning of each phase and at each event; nil: nobody
 	Outputs  []Output     // get what is measured as it is
 	Logger   *slog.Logger // nil: none
+
+	// OnCut is called when [Scenario.Cut] is due, beside the run, which waits for it at its end. It is how a run with [CutByServer] has the server end
+	// its connections. An error fails the run. nil: nothing is called.
+	OnCut func(context.Context) error
 }
 
 // Errors that Run wraps.
@@ -52,7 +56,11 @@ func Run(ctx context.Context, s *Scenario, o Options) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStart, err)
 	}
-	sw, err := swarm.New(s.swarmConfig(t, o.Logger))
+	config := s.swarmConfig(t, o.Logger)
+	if config.Poll, err = s.Poll.config(ctx); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrStart, err)
+	}
+	sw, err := swarm.New(config)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStart, err)
 	}
@@ -84,12 +92,13 @@ func (s *Scenario) swarmConfig(t target, logger *slog.Logger) swarm.Config {
 		channels[i] = s.Channels.channel(i)
 	}
 	return swarm.Config{
-		Remote: t.remote, Locals: t.locals, Host: t.host, URI: t.uri, Token: s.Token,
+		Remote: t.remote, Locals: t.locals, Host: t.host, URI: t.uri, TLS: t.tls, Token: s.Token,
 		Connections: s.Connections, ConnectRate: s.ConnectRate, ConnectTimeout: time.Duration(s.ConnectTimeout), Handshakes: s.Handshakes, Reconnect: s.Reconnect,
-		Channels: channels, Subscriptions: s.Subscriptions,
-		Rate: s.Publish.Rate, Publishers: s.Publish.Publishers, Payload: s.Publish.Payload, IDs: s.Publish.IDs,
+		Channels: channels, Subscriptions: s.Subscriptions, Zipf: s.Channels.Zipf, Churn: s.Churn.config(),
+		Rate: s.Publish.Rate, Burst: s.Publish.Burst, Publishers: s.Publish.Publishers, Payload: s.Publish.Payload, IDs: s.Publish.IDs,
 		Cut: swarm.Cut{
 			At: time.Duration(s.Cut.At), Share: s.Cut.Share, Spread: time.Duration(s.Cut.Spread), Publishers: s.Cut.Publishers,
+			Server: s.Cut.By == CutByServer,
 		},
 		Stop: swarm.Stop{
 			Connections: s.StopReading.Connections, At: time.Duration(s.StopReading.At), Until: time.Duration(s.StopReading.Until),
@@ -121,6 +130,7 @@ type run struct {
 	interrupted bool
 	aborted     string // threshold that ended the run
 	outputErr   error  // the first
+	onCut       onCut
 }
 
 // watch follows the run to its end.
@@ -142,6 +152,7 @@ func (r *run) watch(ctx context.Context) {
 				return
 			}
 			r.mark(m)
+			r.onEvent(ctx, m.Event)
 		case <-snapshots.C:
 			r.take()
 		case <-thresholds.C:

@@ -25,6 +25,8 @@ type Tx interface {
 	Client(id string) (Client, error)
 	// Result is the result that a mutation had.
 	Result(client string, n int64) (board.Result, error)
+	// Before is the sequence number of the last mutation that came before a time, unix ms; 0 if none did.
+	Before(at int64) (seq int64, err error)
 	// All are all rows.
 	All() ([]*board.Row, error)
 	// Save writes everything.
@@ -51,6 +53,7 @@ type Changes struct {
 	Log       []Entry
 	Clients   map[string]Client
 	Conflicts []board.Conflict
+	Resolved  int64 // conflicts of mutations up to this sequence number go
 }
 
 // Entry is what the log keeps of a mutation.
@@ -61,6 +64,7 @@ type Entry struct {
 	At     int64           // unix ms
 	Body   json.RawMessage // the mutation
 	Result board.Result
+	Deeds  []board.Deed // what it has brought about
 }
 
 // Apply takes mutations of a board to their ends: each is known by its client and number, and applied once, in the
@@ -163,8 +167,9 @@ func (b *batch) one(m *board.Mutation) error {
 	if err != nil {
 		return err
 	}
-	refuse := func(code, text string) {
-		b.answer(m, board.Result{N: m.N, Status: board.Rejected, Code: code, Text: text})
+	refuse := func(code, text string) { // nothing of it is kept
+		r := board.Result{N: m.N, Status: board.Rejected, Code: code, Text: text}
+		b.delta.Results = append(b.delta.Results, board.ClientResult{Client: m.Client, Result: r, Private: true})
 	}
 	if role == None {
 		refuse(board.CodeNoBoard, "there is no such board, or not for you")
@@ -201,10 +206,30 @@ func (b *batch) one(m *board.Mutation) error {
 		o.Result = board.Result{N: m.N, Status: board.Rejected, Code: board.CodeDenied, Text: "you may see this board and not change it"}
 	}
 	b.delta.Add(m.Client, o)
+	deeds, err := board.Deeds(b.rows, &o, b.userOf(m))
+	if err != nil {
+		return err
+	}
+	if len(deeds) > 0 {
+		b.delta.Records = append(b.delta.Records, board.Record{
+			Board: b.delta.Board, Workspace: b.changes.Head.Workspace, Seq: o.Result.Seq, User: m.User, At: b.now, Deeds: deeds,
+		})
+	}
 	b.changes.Conflicts = append(b.changes.Conflicts, o.Conflicts...)
 	b.changes.Clients[m.Client] = Client{m.User, m.N}
-	b.changes.Log = append(b.changes.Log, Entry{m.User, m.Client, m.N, b.now, body, o.Result})
+	b.changes.Log = append(b.changes.Log, Entry{m.User, m.Client, m.N, b.now, body, o.Result, deeds})
 	return nil
+}
+
+// userOf says who is behind a client, that of the mutation included, which is not known yet if it is new.
+func (b *batch) userOf(m *board.Mutation) func(string) (string, error) {
+	return func(id string) (string, error) {
+		if id == m.Client {
+			return m.User, nil
+		}
+		c, err := b.client(id)
+		return c.User, err
+	}
 }
 
 func (b *batch) answer(m *board.Mutation, r board.Result) {
@@ -243,7 +268,8 @@ func (b *batch) repeat(m *board.Mutation) error {
 	return nil
 }
 
-// Collect purges what was deleted before a time. The purge has a sequence number; who has seen less needs a snapshot then.
+// Collect purges what was deleted before a time, and conflicts that came about before it. A purge of rows has a sequence number; who has
+// seen less needs a snapshot then.
 func Collect(tx Tx, user, id string, before time.Time, now time.Time) (board.Delta, error) {
 	if err := tx.Prepare(Wanted{Users: []string{user}}); err != nil {
 		return board.Delta{}, err
@@ -255,11 +281,16 @@ func Collect(tx Tx, user, id string, before time.Time, now time.Time) (board.Del
 	if role, err := tx.Role(user); err != nil || !role.Edits() {
 		return board.Delta{}, cmp.Or(err, ErrDenied)
 	}
+	upTo, err := tx.Before(before.UnixMilli())
+	if err != nil {
+		return board.Delta{}, err
+	}
 	rows, err := tx.All()
 	if err != nil {
 		return board.Delta{}, err
 	}
-	d := board.Delta{Board: id, From: head.Seq, Purged: board.Collect(rows, before.UnixMilli()*1000)}
+	d := board.Delta{Board: id, From: head.Seq, Purged: board.Collect(rows, upTo)}
+	changes := &Changes{Purged: d.Purged, Resolved: upTo}
 	if len(d.Purged) > 0 {
 		gone := make(map[board.Key]bool)
 		for _, k := range d.Purged {
@@ -273,9 +304,10 @@ func Collect(tx Tx, user, id string, before time.Time, now time.Time) (board.Del
 		head.Seq++
 		head.GC = head.Seq
 		head.HLC = max(head.HLC+1, now.UnixMilli()*1000)
-		if err := tx.Save(&Changes{Head: head, Purged: d.Purged}); err != nil {
-			return board.Delta{}, err
-		}
+	}
+	changes.Head = head
+	if err := tx.Save(changes); err != nil {
+		return board.Delta{}, err
 	}
 	d.To, d.GC, d.HLC, d.Hash = head.Seq, head.GC, head.HLC, board.FormatHash(head.Hash)
 	return d, nil

@@ -28,6 +28,10 @@ type tx struct {
 func (t *tx) Prepare(w store.Wanted) error {
 	t.roles, t.rows, t.clients = make(map[string]store.Role), make(map[board.Key]*board.Row), make(map[string]store.Client)
 	roles := &pgx.Batch{}
+	roles.Queue(setBoard, t.board)
+	if trace := store.Trace(t.ctx); trace != "" {
+		roles.Queue(setTrace, trace)
+	}
 	for _, user := range w.Users {
 		if user == "" {
 			continue
@@ -72,10 +76,10 @@ func (t *tx) fetch(w store.Wanted) error {
 	}
 	b := &pgx.Batch{}
 	b.Queue(setUser, t.user)
-	b.Queue("SELECT seq, hlc, hash, gc FROM app.boards WHERE id = $1"+lock, t.board).QueryRow(func(row pgx.Row) error {
+	b.Queue("SELECT seq, hlc, hash, gc, workspace FROM app.boards WHERE id = $1"+lock, t.board).QueryRow(func(row pgx.Row) error {
 		var h board.Head
 		var hash int64
-		err := row.Scan(&h.Seq, &h.HLC, &hash, &h.GC)
+		err := row.Scan(&h.Seq, &h.HLC, &hash, &h.GC, &h.Workspace)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
 		}
@@ -84,6 +88,9 @@ func (t *tx) fetch(w store.Wanted) error {
 		return err
 	})
 	if len(w.Clients) > 0 {
+		for _, id := range w.Clients {
+			t.clients[id] = store.Client{} // unless it is found
+		}
 		b.Queue("SELECT client, user_id, last FROM app.clients WHERE board = $1 AND client = ANY ($2::text[])", t.board, w.Clients).Query(func(rows pgx.Rows) error {
 			var id string
 			var c store.Client
@@ -130,7 +137,18 @@ func (t *tx) Head() (board.Head, error) {
 
 func (t *tx) Role(user string) (store.Role, error) { return t.roles[user], nil }
 
-func (t *tx) Client(id string) (store.Client, error) { return t.clients[id], nil }
+func (t *tx) Client(id string) (c store.Client, err error) {
+	c, ok := t.clients[id]
+	if ok {
+		return c, nil
+	}
+	err = t.pg.QueryRow(t.ctx, "SELECT user_id, last FROM app.clients WHERE board = $1 AND client = $2", t.board, id).Scan(&c.User, &c.Last)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = nil
+	}
+	t.clients[id] = c
+	return c, err
+}
 
 func (t *tx) Result(client string, n int64) (r board.Result, err error) {
 	var text []byte
@@ -181,6 +199,14 @@ func (t *tx) Neighbor(lane, pos string, back bool) (*board.Row, error) {
 
 func (t *tx) Lane(lane string) ([]*board.Row, error) { return t.query("lane = $2 ORDER BY pos", lane) }
 
+func (t *tx) Before(at int64) (seq int64, err error) {
+	err = t.pg.QueryRow(t.ctx, "SELECT seq FROM app.mutations WHERE board = $1 AND seq > 0 AND at < $2 ORDER BY seq DESC LIMIT 1", t.board, at).Scan(&seq)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = nil
+	}
+	return seq, err
+}
+
 func (t *tx) All() ([]*board.Row, error) { return t.query("true ORDER BY kind, id") }
 
 // Save sends everything at once: what belongs to a user as that user, the rest as one who may change the board.
@@ -193,6 +219,10 @@ func (t *tx) Save(c *store.Changes) error {
 		s.rows(c.Rows)
 		s.purge(c.Purged)
 		s.conflicts(c.Conflicts)
+	}
+	if c.Resolved > 0 {
+		s.queue(setUser, t.user)
+		s.queue("DELETE FROM app.conflicts WHERE board = $1 AND seq <= $2", t.board, c.Resolved)
 	}
 	byUser := make(map[string][]store.Entry)
 	for _, e := range c.Log {

@@ -24,9 +24,11 @@ type settings struct {
 	rate        float64
 
 	json, export, ledger, phases string
+	onCut                        string // a command
 	out                          list   // --out
 	trendStats                   string // comma-separated
 	quiet, verbose, noColor      bool
+	insecure                     bool
 	noThresholds                 bool
 	web                          string
 	targets                      targets
@@ -65,13 +67,15 @@ const runUsage = `Usage: loadtest %s [flags] SCENARIO
 SCENARIO is a YAML or JSON file, an archive, or the name of one that comes with the program (loadtest --help lists them).
 
 Flags override the scenario:
-      --url URL              ws://HOST[:PORT]/PATH
+      --url URL              ws:// or wss://HOST[:PORT]/PATH
+      --insecure-skip-tls-verify   take any certificate
   -u, --vus N                connections; the same as --connections
   -d, --duration D           length of the steady phase, such as 60s
       --rate R               publications per second, in total
   -e, --env K=V              set ${K} in the scenario; before the environment's own
       --tag K=V              add a tag to the reports
       --no-thresholds        judge by the evidence alone
+      --on-cut COMMAND       run by sh when the scenario's cut is due; with cut: {by: server} it has the server end its connections
 
 What is watched of the server, each second, as metrics server_…; each may be given again, and have NAME= in front:
       --target-metrics URL   a page in Prometheus's text format
@@ -118,6 +122,8 @@ func (p program) parse(command string, args []string) (s settings, file string, 
 	fs.StringVar(&s.json, "json", "", "")
 	fs.StringVar(&s.export, "summary-export", "", "")
 	fs.StringVar(&s.ledger, "ledger", "", "")
+	fs.BoolVar(&s.insecure, "insecure-skip-tls-verify", false, "")
+	fs.StringVar(&s.onCut, "on-cut", "", "")
 	fs.StringVar(&s.phases, "phase-file", "", "")
 	fs.BoolVar(&s.noColor, "no-color", false, "")
 	for _, name := range []string{"q", "quiet"} {
@@ -180,6 +186,9 @@ func (s settings) scenario(file string) (*loadtest.Scenario, int, error) {
 	s.targets.apply(&sc.Target)
 	if s.trendStats != "" {
 		sc.SummaryTrendStats = strings.Split(s.trendStats, ",")
+	}
+	if s.insecure {
+		sc.InsecureSkipTLSVerify = true
 	}
 	if s.noThresholds {
 		sc.Thresholds = nil

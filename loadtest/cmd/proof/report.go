@@ -30,9 +30,16 @@ type report struct {
 	Idle    *idle      `json:"idle,omitempty"`
 	Storms  []*storm   `json:"storms,omitempty"` // of few connections, then of all
 	Slow    *slow      `json:"slow,omitempty"`
-	Missed  []string   `json:"missed"` // targets
+	Ended   []*storm   `json:"storms_by_server,omitempty"` // the gateway killed, and drained
+	Soak    *soak      `json:"soak,omitempty"`
+
+	Multiplex *comparison `json:"multiplex,omitempty"`
+	Polling   *comparison `json:"polling,omitempty"`
+
+	Missed []string `json:"missed"` // targets
 }
 
+// newReport is empty, with the size of the load that the options name.
 func newReport(o options) *report {
 	rep := &report{Time: time.Now(), Go: runtime.Version(), CPUs: runtime.NumCPU(), Quick: o.quick, Missed: []string{}}
 	var u unix.Utsname
@@ -42,6 +49,9 @@ func newReport(o options) *report {
 	rep.Size = size{Connections: 15_000, Channels: 150, Rate: 200, Duration: "60s", P99: 50}
 	if o.quick {
 		rep.Size = size{Connections: 2_000, Channels: 20, Rate: 100, Duration: "10s", P99: 500}
+	}
+	if o.rate > 0 {
+		rep.Size.Rate = o.rate
 	}
 	return rep
 }
@@ -73,6 +83,16 @@ func (rep *report) judge() {
 	if rep.Slow != nil {
 		rep.Slow.judge(rep.Quick, miss)
 	}
+	judgeEnded(rep.Ended, miss)
+	if rep.Multiplex != nil {
+		judgeMultiplex(rep.Multiplex, rep.Quick, miss)
+	}
+	if rep.Polling != nil {
+		judgePolling(rep.Polling, rep.Quick, miss)
+	}
+	if rep.Soak != nil {
+		rep.Soak.judge(miss)
+	}
 }
 
 // lines puts each of a list on a line of its own.
@@ -103,6 +123,18 @@ func (rep *report) write(w io.Writer) {
 	if rep.Slow != nil {
 		writeSlow(w, rep.Slow)
 	}
+	if len(rep.Ended) > 0 {
+		writeEnded(w, rep.Ended)
+	}
+	if rep.Multiplex != nil {
+		rep.Multiplex.write(w, multiplexRows())
+	}
+	if rep.Polling != nil {
+		rep.Polling.write(w, pollingRows())
+	}
+	if rep.Soak != nil {
+		rep.Soak.write(w)
+	}
 	if len(rep.Missed) == 0 {
 		fmt.Fprintf(w, "\nAll targets are met.\n")
 		return
@@ -127,5 +159,7 @@ func (rep *report) writeTraffic(w io.Writer) {
 	for _, name := range []string{"gateway", "redis", "backend", "loadtest"} {
 		row("CPU per delivery, "+name, func(t *traffic) string { return fmt.Sprintf("%.1f us", t.CPU[name]) })
 	}
+	row("gateway: goroutines, threads at rest", func(t *traffic) string { return t.Rest.String() })
+	row("gateway: goroutines, threads under the load", func(t *traffic) string { return t.Load.String() })
 	writeConditions(w, rep.Traffic, func(t *traffic) conditions { return t.conditions })
 }

@@ -27,7 +27,7 @@ type client struct {
 	tries      uint8 // connects in a row that failed
 	never      bool  // the server said not to come back
 	refused    bool  // a sub was answered by err, for good
-	again      bool  // a sub was answered "not now"
+	again      bool  // a sub was answered "not now"; of one that polls: its next poll is in Swarm.polls
 	resolved   bool  // was ready once, or never will be
 	cut        bool  // was cut off by Config.Cut, and is not back
 	stops      bool  // is of the group that stops reading
@@ -86,14 +86,14 @@ func (s *Swarm) dial(i int32) {
 		local = netip.AddrPortFrom(s.cfg.Locals[s.local%n], 0)
 		s.local++
 	}
-	conn, err := s.loop.Dial(local, s.cfg.Remote)
+	conn, err := s.loop.Dial(local, s.remote(i))
 	if err != nil {
 		s.leave(i, dialReason(err))
 		return
 	}
 	c.conn = conn
 	*s.owners.At(conn.FD) = i + 1
-	s.loop.Arm(conn, int(s.cfg.ConnectTimeout/time.Second)+1) // the first of these seconds may end at once
+	s.loop.Arm(conn, s.patience())
 	if c.stops {
 		setReceiveBuffer(conn, s.cfg.Stop.ReceiveBuffer)
 	}
@@ -132,6 +132,11 @@ func (s *Swarm) owner(c loop.Conn) (i int32, ok bool) {
 func (s *Swarm) Open(c loop.Conn) {
 	i, ok := s.owner(c)
 	if !ok {
+		return
+	}
+	if s.pollsOnly(i) {
+		s.enterState(&s.clients[i], clientSubscribing)
+		s.poll(i)
 		return
 	}
 	extra := ""
@@ -188,6 +193,8 @@ func (s *Swarm) Closed(c loop.Conn, why loop.Reason) {
 	switch {
 	case s.clients[i].state >= clientSubscribing:
 		s.leave(i, "1006") // RFC 6455 section 7.1.5: no Close frame came
+	case why == loop.ReasonTLS:
+		s.leave(i, "tls")
 	case why == loop.ReasonRefused:
 		s.leave(i, "refused")
 	default:
@@ -208,6 +215,7 @@ func (s *Swarm) leave(i int32, label string) {
 	c := &s.clients[i]
 	switch {
 	case s.phase >= PhaseClose: // the run is over: it was our wish, or does not matter any more
+	case c.state >= clientSubscribing && s.cutByServer(i, label):
 	case c.state >= clientSubscribing && c.stops:
 		s.metrics.StoppedClosed.Add(label, 1)
 	case c.state >= clientSubscribing:
@@ -216,6 +224,7 @@ func (s *Swarm) leave(i int32, label string) {
 		s.metrics.ConnectFailed.Add(label, 1)
 		s.failures++
 	}
+	s.astray(i)
 	s.disconnect(i)
 	if !s.cfg.Reconnect || c.never || s.phase >= PhaseClose {
 		s.resolve(c)
@@ -262,6 +271,10 @@ func (s *Swarm) subscribe(i int32) {
 	c := &s.clients[i]
 	s.enterState(c, clientSubscribing)
 	c.awaited, c.again = 0, false
+	if s.cfg.Poll.Every > 0 { // those that subscribe are others
+		s.becomeReady(i)
+		return
+	}
 	s.out = s.out[:0]
 	for j, there := range s.subscriptions(i) {
 		if there {
@@ -342,6 +355,7 @@ func (s *Swarm) becomeReady(i int32) {
 		c.cut = false
 		s.beginCatchUp(i)
 	}
+	s.present(i)
 	s.resolve(c)
 	s.resendAll(i)
 }

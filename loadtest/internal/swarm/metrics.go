@@ -11,6 +11,7 @@ type Metrics struct {
 	Latency, Service, SendLag, LastSubscriber *metric.Trend
 	Ack, Request                              *metric.Trend
 	Connecting, Reconnect, CaughtUp           *metric.Trend
+	ChurnBack, ChurnRenewed, Poll             *metric.Trend
 
 	Delivery                                        metric.Rate
 	Expected, Received, Lost, Duplicate             metric.Counter
@@ -19,9 +20,10 @@ type Metrics struct {
 	Published, Acked, Unacked, Failed, Resent       metric.Counter
 	RequestsDue, RequestsAnswered, RequestsFailed   metric.Counter
 	Gaps, BytesSent, BytesReceived                  metric.Counter
-	Errs, Closed, ConnectFailed                     *metric.Tagged
+	Errs, Closed, ConnectFailed, PollsFailed        *metric.Tagged
 	StoppedMsgs, StoppedFirst, StoppedClosed        *metric.Tagged
-	Cut, StoppedGaps                                metric.Counter
+	Cut                                             *metric.Tagged
+	StoppedGaps, ChurnLeft, ChurnFailed             metric.Counter
 	Connections                                     metric.Gauge
 	tags                                            *metric.Tags
 	GeneratorCPU, GeneratorDelay, GeneratorResident metric.Gauge
@@ -40,7 +42,8 @@ func NewMetrics() *Metrics {
 		tags:    &metric.Tags{Phases: []string{PhaseWarmup.String(), PhaseSteady.String()}},
 		Latency: metric.NewTrend(), Service: metric.NewTrend(), SendLag: metric.NewTrend(), LastSubscriber: metric.NewTrend(),
 		Ack: metric.NewTrend(), Request: metric.NewTrend(), Connecting: metric.NewTrend(), Reconnect: metric.NewTrend(), CaughtUp: metric.NewTrend(),
-		Errs: metric.NewTagged("code"), Closed: metric.NewTagged("code"), ConnectFailed: metric.NewTagged("reason"),
+		ChurnBack: metric.NewTrend(), ChurnRenewed: metric.NewTrend(), Poll: metric.NewTrend(), Cut: metric.NewTagged("code"),
+		Errs: metric.NewTagged("code"), Closed: metric.NewTagged("code"), ConnectFailed: metric.NewTagged("reason"), PollsFailed: metric.NewTagged("status"),
 		StoppedMsgs: metric.NewTagged("what"), StoppedFirst: metric.NewTagged("is"), StoppedClosed: metric.NewTagged("code"),
 	}
 }
@@ -52,6 +55,8 @@ const (
 	GroupRequest   = "REQUEST"
 	GroupWebSocket = "WEBSOCKET"
 	GroupStopped   = "STOPPED READERS"
+	GroupChurn     = "CHURN"
+	GroupPolling   = "POLLING"
 	GroupNetwork   = "NETWORK"
 	GroupGenerator = "GENERATOR"
 )
@@ -90,7 +95,7 @@ func (m *Metrics) Set() metric.Set {
 
 		{Name: "ws_connecting", Group: GroupWebSocket, Metric: m.Connecting, Help: "from the dial to the end of the WebSocket handshake; whole run"},
 		{Name: "ws_reconnect_duration", Group: GroupWebSocket, Metric: m.Reconnect, Help: "from the loss of a connection to all subscriptions being back; whole run"},
-		{Name: "ws_cut", Group: GroupWebSocket, Metric: &m.Cut, Help: "connections that the scenario cut off; whole run"},
+		{Name: "ws_cut", Group: GroupWebSocket, Metric: m.Cut, Help: "connections that the scenario cut off, or had the server end, by close code; reset: here; whole run"},
 		{Name: "ws_caught_up", Group: GroupWebSocket, Metric: m.CaughtUp, Help: "from the cut to having all that was published before the subscriptions were back; whole run"},
 		{Name: "ws_connect_failed", Group: GroupWebSocket, Metric: m.ConnectFailed, Help: "connects that did not come to a hello, by reason; whole run"},
 		{Name: "ws_closed", Group: GroupWebSocket, Metric: m.Closed, Help: "connections that ended unasked, by close code; whole run"},
@@ -102,6 +107,14 @@ func (m *Metrics) Set() metric.Set {
 		{Name: "stopped_first", Group: GroupStopped, Metric: m.StoppedFirst, Help: "first publication behind a gap of clients that read again: older than the newest of its channel when they began to, newest, or later than all that others have"},
 		{Name: "stopped_closed", Group: GroupStopped, Metric: m.StoppedClosed, Help: "connections of clients that stop reading that ended unasked, by close code; whole run"},
 
+		{Name: "churn_left", Group: GroupChurn, Metric: &m.ChurnLeft, Help: "connections that their clients closed, to come back later"},
+		{Name: "churn_back", Group: GroupChurn, Metric: m.ChurnBack, Help: "from when a client that left was due to come back to all its subscriptions being back; whole run"},
+		{Name: "churn_renewed", Group: GroupChurn, Metric: m.ChurnRenewed, Help: "from the unsub of a subscription to the ok of its new sub; whole run"},
+		{Name: "churn_failed", Group: GroupChurn, Metric: &m.ChurnFailed, Late: true, Basis: m.churned, Help: "clients that left and were not back, and subscriptions that were not renewed, at the end; whole run"},
+
+		{Name: "poll_latency", Group: GroupPolling, Metric: m.Poll, Help: "from when a poll was due to its answer; whole run"},
+		{Name: "polls_failed", Group: GroupPolling, Metric: m.PollsFailed, Help: "polls that were answered by something else than 200, by status; whole run"},
+
 		{Name: "data_sent", Group: GroupNetwork, Metric: &m.BytesSent, Unit: unit.Bytes, Help: "bytes in the steady phase, WebSocket frames and all"},
 		{Name: "data_received", Group: GroupNetwork, Metric: &m.BytesReceived, Unit: unit.Bytes, Help: "bytes in the steady phase, WebSocket frames and all"},
 
@@ -111,3 +124,6 @@ func (m *Metrics) Set() metric.Set {
 		{Name: "loadgen_resident", Group: GroupGenerator, Metric: &m.GeneratorResident, Unit: unit.Bytes, Help: "resident memory of this program at the end of the steady phase, bytes"},
 	}
 }
+
+// churned is how many comings and goings there were.
+func (m *Metrics) churned() int64 { return m.ChurnLeft.Count() + m.ChurnRenewed.Samples() }

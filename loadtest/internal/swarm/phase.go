@@ -32,7 +32,7 @@ func (p Phase) String() string {
 // Mark is the beginning of a phase, or an event in it.
 type Mark struct {
 	Phase Phase
-	Event string // cut, stop reading, read again; empty: the phase begins
+	Event string // one of those in eventNames: cut, stop reading, read again; empty: the phase begins
 	Nanos int64  // CLOCK_MONOTONIC
 	At    time.Time
 }
@@ -77,6 +77,7 @@ func (s *Swarm) Turn() (more bool) {
 		more = s.resendDue(now) || more
 		s.subscribeDue(now)
 		s.readAgainDue(now)
+		more = s.pollDue(now) || more
 	}
 	more = s.step(now) || more
 	if !more {
@@ -100,7 +101,7 @@ func (s *Swarm) step(now int64) (more bool) {
 	case PhaseWarmup, PhaseSteady:
 		more = s.load(now)
 	case PhaseDrain:
-		arrived := s.pending.open == 0 && s.outstanding == 0 && len(s.unacked) == 0 && s.stoppedHaveAll()
+		arrived := s.pending.open == 0 && s.outstanding == 0 && len(s.unacked) == 0 && len(s.churn.absent) == 0 && s.stoppedHaveAll()
 		if arrived || now >= s.until {
 			s.conclude()
 		}
@@ -150,6 +151,7 @@ func (s *Swarm) load(now int64) (more bool) {
 		return more
 	}
 	s.eventsDue(now)
+	more = s.churnDue(now) || more
 	if s.cfg.RequestRate > 0 {
 		more = s.requestDue(now) || more
 	}
@@ -165,7 +167,7 @@ func (s *Swarm) load(now int64) (more bool) {
 }
 
 func (s *Swarm) endLoad() {
-	s.readyAtEnd = s.ready
+	s.readyAtEnd = s.ready + len(s.churn.absent)
 	if s.phase == PhaseSteady {
 		s.metrics.Connections.Set(float64(s.ready))
 		s.countBytes()
@@ -211,11 +213,14 @@ func (s *Swarm) sleep() {
 		earlier(s.resends.next())
 		earlier(s.resubs.next())
 		earlier(s.rereads.next())
+		earlier(s.polls.next())
 	}
 	if s.phase == PhaseWarmup || s.phase == PhaseSteady {
 		earlier(s.dueAt(s.next), s.next < s.plan.total)
 		if s.phase == PhaseSteady {
 			earlier(s.events.next())
+			earlier(s.leaveAt(s.churn.left), s.cfg.Churn.LeaveRate > 0)
+			earlier(s.renewAt(s.churn.renewed), s.cfg.Churn.RenewRate > 0)
 			if s.cfg.RequestRate > 0 {
 				earlier(s.requestAt(s.nextReq), true)
 			}
@@ -233,9 +238,13 @@ func (s *Swarm) closeSome() (more bool) {
 		if s.closing == len(s.clients) {
 			return false
 		}
-		c := &s.clients[s.closing]
+		i, c := int32(s.closing), &s.clients[s.closing]
 		s.closing++
-		if c.conn == (loop.Conn{}) {
+		switch {
+		case c.conn == (loop.Conn{}):
+			continue
+		case s.pollsOnly(i): // there is no closing handshake
+			s.giveUp(i, "")
 			continue
 		}
 		s.out = wsio.AppendMasked(s.out[:0], ws.OpClose, wsio.AppendClose(nil, ws.StatusNormalClosure, ""), newMask())

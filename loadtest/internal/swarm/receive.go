@@ -22,6 +22,9 @@ func (s *Swarm) Data(c loop.Conn, b []byte) (consumed int) {
 		return len(b)
 	}
 	now := s.loop.Clock()
+	if s.pollsOnly(i) {
+		return s.polled(i, b, now)
+	}
 	if s.clients[i].state == clientHandshaking {
 		n, err := wsio.ParseResponse(b, s.key(i))
 		if err != nil {
@@ -72,6 +75,9 @@ func (s *Swarm) frame(i int32, op ws.OpCode, payload []byte, now int64) {
 		label := strconv.Itoa(int(code))
 		if err != nil {
 			label = "1002"
+		}
+		if s.walkedOut(i, code) {
+			return
 		}
 		if code >= 4100 && code < 4200 {
 			s.clients[i].never = true
@@ -188,7 +194,7 @@ func (s *Swarm) publication(i int32, channel, position, body []byte, now int64) 
 	}
 	number := int(st.feed) % s.plan.channels
 	sub, subscribes := s.plan.subscription(i, number)
-	if !subscribes || string(channel) != s.cfg.Channels[number] {
+	if !subscribes || string(channel) != s.cfg.Channels[number] || !s.subscribed[sub] {
 		m.Misrouted.Add(1)
 		return
 	}
