@@ -67,7 +67,11 @@ func Run(ctx context.Context, s *Scenario, o Options) (*Report, error) {
 	r := &run{scenario: s, options: o, swarm: sw, total: swarm.NewMetrics(), started: time.Now()}
 	r.recent, _ = sw.Metrics().Set().With(s.selectors()) // Validate has told the errors
 	r.set, _ = r.total.Set().With(s.selectors())
-	r.bound, _ = s.bind(r.set)
+	if r.server, err = startServer(ctx, s.Target, o.Logger); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrStart, err)
+	}
+	defer r.server.close()
+	r.bound, _ = s.bind(r.all())
 	if err := r.startOutputs(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStart, err)
 	}
@@ -116,6 +120,7 @@ type run struct {
 	set      metric.Set     // of total
 	taken    time.Time      // the last snapshot
 	self     selfUsage      // only touched on the swarm's loop
+	server   server
 	bound    []metric.Bound
 	started  time.Time
 

@@ -34,6 +34,7 @@ type Scenario struct {
 	Churn          Churn    `yaml:"churn" json:"churn,omitzero"`               // clients that come and go
 	Poll           Poll     `yaml:"poll" json:"poll,omitzero"`                 // HTTP polling instead of subscriptions
 	StopReading    Stop     `yaml:"stop_reading" json:"stop_reading,omitzero"` // slow readers
+	Target         Target   `yaml:"target" json:"target,omitzero"`             // what is watched of the server
 	Token          string   `yaml:"token" json:"-"`                            // bearer credential of all clients
 
 	// InsecureSkipTLSVerify takes any certificate of a wss:// server.

@@ -43,7 +43,8 @@ func (s *Scenario) Validate() error {
 	f.add(s.Warmup >= 0, "warmup: %s is below zero", s.Warmup)
 	f.add(s.Drain >= 0, "drain: %s is below zero", s.Drain)
 	f.add(s.Duration > 0, "duration: %s; a run needs a steady phase to be judged by", s.Duration)
-	set, err := swarm.NewMetrics().Set().With(s.selectors())
+	s.validateTargets(&f)
+	set, err := s.metrics(swarm.NewMetrics())
 	if err != nil {
 		f = append(f, err.Error())
 	}

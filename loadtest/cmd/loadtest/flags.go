@@ -30,6 +30,8 @@ type settings struct {
 	quiet, verbose, noColor      bool
 	insecure                     bool
 	noThresholds                 bool
+	web                          string
+	targets                      targets
 }
 
 // list collects a flag that may be given again.
@@ -75,12 +77,20 @@ Flags override the scenario:
       --no-thresholds        judge by the evidence alone
       --on-cut COMMAND       run by sh when the scenario's cut is due; with cut: {by: server} it has the server end its connections
 
+What is watched of the server, each second, as metrics server_…; each may be given again, and have NAME= in front:
+      --target-metrics URL   a page in Prometheus's text format
+      --target-pid PID       CPU and memory of a process of this machine
+      --target-redis URL     INFO of a Redis: redis://[USER:PASSWORD@]HOST:PORT
+      --target-read M=FROM   metric server_M from the page: NAME, NAME{label="value"} or histogram(NAME)
+
 Output: the summary goes to standard output, progress and messages to standard error.
       --json FILE            everything, as JSON
       --summary-export FILE  the summary as k6 exports it (true beside a threshold: crossed)
       --ledger FILE          acknowledged publications that somebody did not get, as JSON
       --phase-file FILE      a JSON line when each phase begins; - is standard output
-  -o, --out NAME=ARG         an output: json=FILE html=FILE; may be given again
+  -o, --out NAME=ARG         an output, fed each second; may be given again: html=FILE (a report),
+                         json=FILE, csv=FILE, hdr=NAME (HdrHistogram), prometheus-rw=URL
+      --web HOST:PORT        show the run in a browser while it goes on; :PORT is on loopback
       --summary-trend-stats  columns of trends, such as avg,p(95),p(99.9),count
   -q, --quiet                no progress
   -v, --verbose              more messages
@@ -105,6 +115,8 @@ func (p program) parse(command string, args []string) (s settings, file string, 
 		fs.BoolVar(&s.verbose, name, false, "")
 	}
 	fs.StringVar(&s.trendStats, "summary-trend-stats", "", "")
+	fs.StringVar(&s.web, "web", "", "")
+	s.targets.flags(fs)
 	fs.BoolVar(&s.noThresholds, "no-thresholds", false, "")
 	fs.Float64Var(&s.rate, "rate", 0, "")
 	fs.StringVar(&s.json, "json", "", "")
@@ -171,6 +183,7 @@ func (s settings) scenario(file string) (*loadtest.Scenario, int, error) {
 	if s.given["rate"] {
 		sc.Publish.Rate = s.rate
 	}
+	s.targets.apply(&sc.Target)
 	if s.trendStats != "" {
 		sc.SummaryTrendStats = strings.Split(s.trendStats, ",")
 	}
