@@ -38,26 +38,14 @@ type Store struct {
 // Open connects to a database whose schema is that of this program. The zero Rules are the product's; now is the clock,
 // default [time.Now].
 func Open(ctx context.Context, url string, rules board.Rules, now func() time.Time) (*Store, error) {
-	cfg, err := pgxpool.ParseConfig(url)
+	pool, err := Connect(ctx, url)
 	if err != nil {
-		return nil, fmt.Errorf("postgres: %w", err)
-	}
-	if cfg.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement && !asksForStatements(url) {
-		cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
-	}
-	pool, err := pgxpool.NewWithConfig(ctx, cfg)
-	if err != nil {
-		return nil, fmt.Errorf("postgres: %w", err)
+		return nil, err
 	}
 	if now == nil {
 		now = time.Now
 	}
-	s := &Store{rules: rules, now: now, pool: pool}
-	if err := s.checkVersion(ctx); err != nil {
-		pool.Close()
-		return nil, err
-	}
-	return s, nil
+	return &Store{rules: rules, now: now, pool: pool}, nil
 }
 
 func (s *Store) checkVersion(ctx context.Context) error {
@@ -68,7 +56,7 @@ func (s *Store) checkVersion(ctx context.Context) error {
 		return fmt.Errorf("postgres: %w", err)
 	}
 	if free {
-		return errors.New("postgres: this user bypasses row-level security: log in as another one, which has been granted millrace_app")
+		return errors.New("postgres: this user bypasses row-level security: log in as another one, which has been granted millrace_app or, to count rewards, millrace_rewards")
 	}
 	err = s.pool.QueryRow(ctx, "SELECT count(*) FROM app.migrations").Scan(&version)
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
