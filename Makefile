@@ -164,6 +164,11 @@ leak: ## Have users of TENANTS organisations ask for everything for a minute, an
 sim: ## Run the merge of boards with everything going wrong, by SEEDS seeds from FIRST on
 	$(GO) test ./backend/sim -run 'TestSeeds$$' -v -timeout 0 -seeds $(SEEDS) -first $(FIRST)
 
+.PHONY: bench-rewards
+bench-rewards: ## Compare what PostgreSQL writes for rewards, one event in a transaction and 500, into bench/results
+	@mkdir -p bench/results
+	$(GO) test ./backend/reward/postgres -run 'TestIO$$' -v -timeout 0 -io 20000 -io-out '$(CURDIR)/bench/results/rewards.md'
+
 .PHONY: bench
 bench: ## Compare with a bare epoll loop and other servers, into bench/results (about an hour)
 	$(GO) run ./bench/cmd/bench $(BENCHARGS)

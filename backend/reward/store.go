@@ -20,7 +20,6 @@ type Store interface {
 	Rescore(ctx context.Context, rules *Rules, dry bool) (Rescored, error)
 	// Refresh makes leaderboards show what is so now, if nobody has since a time. It reports whether it did.
 	Refresh(ctx context.Context, since time.Time) (bool, error)
-	Desk
 	// Close ends it.
 	Close() error
 }

@@ -1,4 +1,4 @@
-// Package memory is a [reward.Store] that forgets: for tests. All of it is one lock.
+// Package memory is a [reward.Store] and a [reward.Desk] that forget: for tests. All of it is one lock.
 package memory
 
 import (
@@ -14,11 +14,11 @@ import (
 // Store is a store in memory.
 type Store struct {
 	// Immutable after New.
-	rules  *reward.Rules
 	member func(team, user string) bool
 	now    func() time.Time
 
 	mu       sync.Mutex
+	rules    *reward.Rules                          // Guarded by mu.
 	facts    map[string]reward.Fact                 // Guarded by mu. By ID.
 	units    map[string][]string                    // Guarded by mu. IDs by unit.
 	days     map[reward.DayKey]*reward.DayState     // Guarded by mu.
@@ -41,6 +41,14 @@ func New(rules *reward.Rules, member func(team, user string) bool, now func() ti
 		users: make(map[string]*reward.UserState), scores: make(map[reward.Score]reward.Entry), purses: make(map[string]reward.Purse),
 		redeemed: make(map[[2]string]bool), boards: make(map[[2]string]map[string]reward.Leader),
 	}
+}
+
+// Desk is what users ask for, with levels by these rules.
+func (s *Store) Desk(rules *reward.Rules) reward.Desk {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rules = rules
+	return s
 }
 
 // Close implements [reward.Store].

@@ -19,7 +19,7 @@ func TestStore(t *testing.T) {
 			defer mu.Unlock()
 			return members[[2]string{team, user}]
 		}, nil)
-		return &rewardtest.Bed{Store: s, Join: func(team, user string) {
+		return &rewardtest.Bed{Store: s, Desk: s.Desk, Join: func(team, user string) {
 			mu.Lock()
 			defer mu.Unlock()
 			members[[2]string{team, user}] = true

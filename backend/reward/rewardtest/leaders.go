@@ -43,7 +43,7 @@ func testLeaders(t *testing.T, open Open) {
 	rules := reward.BuiltIn()
 	b, ctx := open(t, rules), t.Context()
 	race(t, b, "red", 6)
-	desk := b.desk(rules)
+	desk := b.Desk(rules)
 	refresh := func() {
 		t.Helper()
 		if did, err := b.Refresh(ctx, time.Now().Add(time.Hour)); err != nil || !did {
@@ -101,7 +101,7 @@ func testLeaks(t *testing.T, open Open) {
 	if _, err := b.Refresh(ctx, time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	desk := b.desk(rules)
+	desk := b.Desk(rules)
 	for _, period := range reward.Periods(reward.DayOf(time.Now().UnixMilli())) {
 		for user, sees := range map[string]map[string]string{
 			"u02": {"red": "1 u00, 2 u01, 3 u02"}, "u01": {"red": "1 u00, 2 u01, 3 u02", "blue": "1 u00, 2 u01"}, "eve": {"green": ""}, "mallory": nil, "": nil,
@@ -128,7 +128,7 @@ func testPurse(t *testing.T, open Open) {
 	rules := reward.BuiltIn()
 	b, ctx := open(t, rules), t.Context()
 	race(t, b, "red", 15) // u00 has 10*8 in full and 5 less; over 100
-	desk := b.desk(rules)
+	desk := b.Desk(rules)
 	a, err := desk.Account(ctx, "u00")
 	if err != nil || a.Level != 2 || a.Version != 0 || a.Claimed != 1 {
 		t.Fatalf("%+v, %v", a, err)

@@ -17,16 +17,9 @@ import (
 // Bed is an empty store.
 type Bed struct {
 	reward.Store
+	Desk func(*reward.Rules) reward.Desk // what users ask for
 	Join func(team, user string)         // makes somebody a member
-	Open func(*reward.Rules) reward.Desk // what users ask for, if another program answers it; nil: the store
 	Hurt func(id string) (heal func())   // has the store refuse events with that ID by a constraint; nil: it cannot
-}
-
-func (b *Bed) desk(rules *reward.Rules) reward.Desk {
-	if b.Open == nil {
-		return b.Store
-	}
-	return b.Open(rules)
 }
 
 // Open opens an empty store.
@@ -100,7 +93,7 @@ func WantOracle(t *testing.T, b *Bed, rules *reward.Rules, events []reward.Event
 	t.Helper()
 	ctx := t.Context()
 	o := newOracle(rules, events)
-	desk := b.desk(rules)
+	desk := b.Desk(rules)
 	worthless := 0
 	for _, user := range users {
 		a := must(desk.Account(ctx, user))
@@ -152,7 +145,7 @@ func testOnce(t *testing.T, open Open) {
 	want := func(what string, points reward.XP, events ...reward.Event) reward.Counted {
 		t.Helper()
 		c := must(b.Count(ctx, events))
-		if a := must(b.desk(rules).Account(ctx, "ann")); a.XP != points*1000 {
+		if a := must(b.Desk(rules).Account(ctx, "ann")); a.XP != points*1000 {
 			t.Errorf("%s: ann has %s, want %d", what, a.XP, points)
 		}
 		return c
@@ -265,7 +258,7 @@ func testRescore(t *testing.T, open Open) {
 	}
 	o := newOracle(&other, events)
 	for _, user := range users {
-		if a := must(b.desk(&other).Account(ctx, user)); a.XP != o.xp[user] {
+		if a := must(b.Desk(&other).Account(ctx, user)); a.XP != o.xp[user] {
 			t.Errorf("%s has %s, want %s", user, a.XP, o.xp[user])
 		}
 	}
@@ -275,7 +268,7 @@ func testRescore(t *testing.T, open Open) {
 	must(b.Refresh(ctx, time.Now().Add(time.Hour)))
 	for _, team := range teams {
 		for period, want := range map[string][]reward.Leader{"all": o.leaders(team, "all")} {
-			l := must(b.desk(&other).Leaders(ctx, "ann", reward.Query{Team: team, Period: period, Limit: 100}))
+			l := must(b.Desk(&other).Leaders(ctx, "ann", reward.Query{Team: team, Period: period, Limit: 100}))
 			if !reflect.DeepEqual(l.Top, want) {
 				t.Errorf("%s: %v, want %v", team, l.Top, want)
 			}
