@@ -168,6 +168,7 @@ sim: ## Run the merge of boards with everything going wrong, by SEEDS seeds from
 bench-rewards: ## Compare what PostgreSQL writes for rewards, one event in a transaction and 500, into bench/results
 	@mkdir -p bench/results
 	$(GO) test ./backend/reward/postgres -run 'TestIO$$' -v -timeout 0 -io 20000 -io-out '$(CURDIR)/bench/results/rewards.md'
+	$(GO) test ./backend/reward/postgres -run 'TestLeadersUnderLoad$$' -v -timeout 0 -leaders 1000000 -leader-reads 3000
 
 .PHONY: bench
 bench: ## Compare with a bare epoll loop and other servers, into bench/results (about an hour)

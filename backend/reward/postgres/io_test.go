@@ -24,7 +24,7 @@ var (
 func TestIO(t *testing.T) {
 	n, batch := *ioEvents, 500
 	if n == 0 {
-		n, batch = 400, 100
+		n, batch = 200, 100
 	}
 	b := newBed(t, "-c", "fsync=on", "-c", "track_wal_io_timing=on", "-c", "autovacuum=off")
 	events := workday(n)

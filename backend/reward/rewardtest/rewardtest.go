@@ -47,11 +47,11 @@ func wantErr(t *testing.T, what string, err, want error) {
 
 // testAnyOrder: whatever the order, repetition and batches of a few days' events, all is as the oracle says; and rescoring by the same
 // rules finds nothing to change.
-func testAnyOrder(t *testing.T, open Open) {
-	rounds := 4
-	if testing.Short() {
-		rounds = 2
-	}
+func testAnyOrder(t *testing.T, open Open) { AnyOrder(t, open, 2) }
+
+// AnyOrder is that part of the suite, with so many sets of events.
+func AnyOrder(t *testing.T, open Open, rounds int) {
+	t.Helper()
 	for seed := range uint64(rounds) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		rules := TestRules(reward.DayOf(time.Now().UnixMilli()))
