@@ -60,10 +60,15 @@ func (o *options) flags() *flag.FlagSet {
 
 // streamFlags say where the entries are and who shares them.
 func streamFlags(f *flag.FlagSet, redis, prefix *string, partitions *int, group *string) {
+	redisFlags(f, redis, prefix, partitions)
+	f.StringVar(group, "group", stream.DefaultGroup, "`name` of the consumer group, shared by the backends that share the work")
+}
+
+// redisFlags say where the entries are.
+func redisFlags(f *flag.FlagSet, redis, prefix *string, partitions *int) {
 	f.StringVar(redis, "redis", "redis://127.0.0.1:6379/0", "`address` of the streams: redis:// rediss:// redis+sentinel:// redis+cluster://")
 	f.StringVar(prefix, "prefix", stream.DefaultPrefix, "`name` before the first ':' of all keys in Redis")
 	f.IntVar(partitions, "partitions", stream.DefaultPartitions, "how many partitions the installation was made with; `n` must be the same for all programs")
-	f.StringVar(group, "group", stream.DefaultGroup, "`name` of the consumer group, shared by the backends that share the work")
 }
 
 // flagLines are the flags for a help text.

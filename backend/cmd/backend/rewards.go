@@ -48,7 +48,7 @@ type rewards struct {
 func (r *rewards) flags() *flag.FlagSet {
 	f := flag.NewFlagSet("backend rewards", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
-	queueFlags(f, &r.queue)
+	redisFlags(f, &r.queue.Redis.URL, &r.queue.Redis.Prefix, &r.queue.Redis.Partitions)
 	f.StringVar(&r.database, "database", "", "`address` of boards and rewards: sqlite:FILE or postgres://USER@HOST/NAME")
 	f.StringVar(&r.replica, "database-replica", "", "`address` of a replica of PostgreSQL that leaderboards are read from")
 	f.StringVar(&r.listen, "listen", "127.0.0.1:8050", "`host:port` of health, metrics and the API of rewards")
@@ -69,12 +69,6 @@ func (r *rewards) flags() *flag.FlagSet {
 	f.StringVar(&r.logFormat, "log-format", "text", "`format`: text or json")
 	f.BoolVar(&r.version, "version", false, "print the version and exit")
 	return f
-}
-
-// queueFlags say where the queue is.
-func queueFlags(f *flag.FlagSet, c *queue.Config) {
-	var group string
-	streamFlags(f, &c.Redis.URL, &c.Redis.Prefix, &c.Redis.Partitions, &group)
 }
 
 // runRewards is backend rewards and its arguments.

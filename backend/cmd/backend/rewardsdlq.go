@@ -35,7 +35,7 @@ type rewardsDLQ struct {
 func (d *rewardsDLQ) flags() *flag.FlagSet {
 	f := flag.NewFlagSet("backend rewards dlq", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
-	streamFlags(f, &d.redis.URL, &d.redis.Prefix, &d.redis.Partitions, &d.group)
+	redisFlags(f, &d.redis.URL, &d.redis.Prefix, &d.redis.Partitions)
 	f.BoolVar(&d.json, "json", false, "print JSON, one value a line (list, show)")
 	f.BoolVar(&d.all, "all", false, "all dead letters (replay, drop)")
 	return f
