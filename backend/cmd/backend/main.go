@@ -87,7 +87,7 @@ func serve(ctx context.Context, o *options, log *slog.Logger) error {
 		defer boards.Close()
 		cfg := service.Config{Store: boards, Metrics: set, Logger: log, Together: o.together, Keep: o.keep}
 		if o.rewards {
-			f, stop, err := feed(ctx, o, set, log)
+			f, stop, err := feedRewards(ctx, o, set, log)
 			if err != nil {
 				return err
 			}
@@ -108,8 +108,8 @@ func serve(ctx context.Context, o *options, log *slog.Logger) error {
 	return w.Run(ctx)
 }
 
-// feed has what commits bring about handed to the rewards, until stop is called.
-func feed(ctx context.Context, o *options, set *metrics.Set, log *slog.Logger) (f *queue.Feeder, stop func(), err error) {
+// feedRewards has what commits bring about handed to the rewards, until stop is called.
+func feedRewards(ctx context.Context, o *options, set *metrics.Set, log *slog.Logger) (f *queue.Feeder, stop func(), err error) {
 	client, err := redis.New(redis.Config{URL: o.worker.Redis, Prefix: o.worker.Prefix, Partitions: o.worker.Partitions, Conns: 2})
 	if err != nil {
 		return nil, nil, err
