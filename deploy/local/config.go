@@ -13,6 +13,7 @@ type config struct {
 	host          string // gateways take clients here
 	gateways      int
 	backends      int
+	rewards       int    // processes that count what happens on boards
 	redis         string // URL; empty: embedded
 	database      string // of boards; empty: none
 	gatewayConfig string // file; empty: gateway.yaml of this package
@@ -21,6 +22,7 @@ type config struct {
 	gatewayPort int
 	adminPort   int
 	backendPort int
+	rewardsPort int
 	redisPort   int
 
 	timing timing
@@ -54,6 +56,9 @@ func (c *config) validate() error {
 	if c.backends < 0 {
 		faults = append(faults, fmt.Errorf("--backends %d: at least 0", c.backends))
 	}
+	if c.rewards < 0 {
+		faults = append(faults, fmt.Errorf("--rewards %d: at least 0", c.rewards))
+	}
 	if c.redis != "" && !strings.HasPrefix(c.redis, "redis://") && !strings.HasPrefix(c.redis, "rediss://") {
 		faults = append(faults, fmt.Errorf("--redis %s: want redis://host:port/db", c.redis))
 	}
@@ -64,8 +69,12 @@ func (c *config) validate() error {
 		{"--gateway-port", c.gatewayPort, c.gateways},
 		{"--admin-port", c.adminPort, c.gateways},
 		{"--backend-port", c.backendPort, c.backends},
+		{"--rewards-port", c.rewardsPort, c.rewards},
 		{"--redis-port", c.redisPort, 1},
 	} {
+		if p.many == 0 {
+			continue
+		}
 		if p.first < 1 || p.first+p.many-1 > 65535 {
 			faults = append(faults, fmt.Errorf("%s %d: ports are 1 to 65535, and %d are wanted from there", p.flag, p.first, p.many))
 		}

@@ -40,6 +40,11 @@ func fakeChild(args []string) int {
 	f.String("node", "", "")
 	f.String("database", "", "")
 	f.String("config", "", "")
+	f.String("consumer", "", "")
+	f.Bool("rewards", false, "")
+	if len(args) > 0 && args[0] == "rewards" {
+		args = args[1:]
+	}
 	f.Parse(args)
 	if *admin == "" {
 		admin = listen

@@ -66,7 +66,27 @@ func (c *config) backendParts(redisURL string) []part {
 		}
 		if c.database != "" {
 			parts[i].args = append(parts[i].args, "--database", c.database)
+			if c.rewards > 0 {
+				parts[i].args = append(parts[i].args, "--rewards")
+			}
 		}
+	}
+	return parts
+}
+
+// rewardsParts count what happens on boards; without boards there is nothing to count.
+func (c *config) rewardsParts(redisURL string) (parts []part) {
+	for i := 0; i < c.rewards && c.database != ""; i++ {
+		name, addr := fmt.Sprintf("rewards-%d", i+1), hostPort(loopback, c.rewardsPort+i)
+		parts = append(parts, part{
+			name:   name,
+			path:   filepath.Join(c.bin, "backend"),
+			args:   []string{"rewards", "--redis", redisURL, "--listen", addr, "--database", c.database, "--consumer", name},
+			listen: []listener{{addr, "--rewards-port"}},
+			ready:  "http://" + addr + "/readyz",
+			where:  "http://" + addr,
+			more:   "http://" + addr + "/metrics",
+		})
 	}
 	return parts
 }

@@ -23,7 +23,12 @@ const (
 
 // serveHTTP serves the endpoints until stop is called.
 func serveHTTP(l net.Listener, w *worker.Worker, set *metrics.Set, log *slog.Logger) (stop func()) {
-	s := &http.Server{Handler: endpoints(w, set), ReadHeaderTimeout: headerTimeout}
+	return serveHandler(l, endpoints(w, set), log)
+}
+
+// serveHandler serves a handler until stop is called.
+func serveHandler(l net.Listener, h http.Handler, log *slog.Logger) (stop func()) {
+	s := &http.Server{Handler: h, ReadHeaderTimeout: headerTimeout}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -41,7 +46,10 @@ func serveHTTP(l net.Listener, w *worker.Worker, set *metrics.Set, log *slog.Log
 	}
 }
 
-func endpoints(w *worker.Worker, set *metrics.Set) http.Handler {
+// readiness is a part of the program that can say why it is not ready.
+type readiness interface{ Ready() error }
+
+func endpoints(w readiness, set *metrics.Set) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) {
 		io.WriteString(rw, "ok\n")
