@@ -93,7 +93,7 @@ func measure(t *testing.T, b *bed, events []reward.Event, size int) ([]float64, 
 	s.Close() // backends report at their end
 	b.server.SQL(name, "CHECKPOINT")
 	after := counters(t, b, name)
-	var out []float64
+	out := make([]float64, 0, len(after)+1)
 	for i := range after {
 		out = append(out, max(after[i]-before[i], 0))
 	}
