@@ -82,19 +82,22 @@ func (s *Store) Log(ctx context.Context, user, id string, after int64, limit int
 		if err != nil {
 			return err
 		}
-		out, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (store.Logged, error) {
-			var e store.Entry
-			var body, result []byte
-			if err := row.Scan(&e.User, &e.Client, &e.N, &e.At, &body, &result); err != nil {
-				return store.Logged{}, err
-			}
-			e.Body = body
-			err := json.Unmarshal(result, &e.Result)
-			return e.Logged(), err
-		})
+		out, err = pgx.CollectRows(rows, scanLogged)
 		return err
 	})
 	return out, err
+}
+
+// scanLogged reads user_id, client, n, at, body and result.
+func scanLogged(row pgx.CollectableRow) (store.Logged, error) {
+	var e store.Entry
+	var body, result []byte
+	if err := row.Scan(&e.User, &e.Client, &e.N, &e.At, &body, &result); err != nil {
+		return store.Logged{}, err
+	}
+	e.Body = body
+	err := json.Unmarshal(result, &e.Result)
+	return e.Logged(), err
 }
 
 // asksForStatements reports whether the address says how to send statements.

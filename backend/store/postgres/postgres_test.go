@@ -119,7 +119,7 @@ func testMigrate(t *testing.T, b *bed) {
 	if _, err := postgres.Migrate(t.Context(), owner); err == nil || !strings.Contains(err.Error(), "newer program") {
 		t.Errorf("a newer schema: %v", err)
 	}
-	if _, err := postgres.Open(t.Context(), app, board.Rules{}, nil); err == nil || !strings.Contains(err.Error(), "version 2") {
+	if _, err := postgres.Open(t.Context(), app, board.Rules{}, nil); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("version %d", postgres.Version()+1)) {
 		t.Errorf("a newer schema: %v", err)
 	}
 }
@@ -234,7 +234,8 @@ func testPlans(t *testing.T, b *bed) {
 	b.server.SQL(name, `INSERT INTO app.workspaces SELECT 'w' || i, 'W' FROM generate_series(0, 99) i;
 		INSERT INTO app.members SELECT 'w' || i, 'u' || i, 'owner', 1 FROM generate_series(0, 99) i;
 		INSERT INTO app.boards (id, workspace, title, version, seq) SELECT 'b' || i, 'w' || i % 100, 'B', 1, 1000000 FROM generate_series(0, 999) i;
-		INSERT INTO app.board_rows SELECT 'b' || i % 1000, 'card', 'c' || i, i / 1000, 'l' || i % 7, 'a' || i, '{}' FROM generate_series(1, `+rows+`) i;
+		INSERT INTO app.board_rows SELECT 'b' || i % 1000, 'card', 'c' || i, i / 1000, 'l' || i % 7, 'a' || i,
+			'{"title":["common number ' || i || '",1,"c",1],"life":["live",1,"c",1]}' FROM generate_series(1, `+rows+`) i;
 		INSERT INTO app.mutations SELECT 'b' || i % 1000, 'c', i, 'u1', i, 0, '', '' FROM generate_series(1, `+rows+`) i;
 		ANALYZE`)
 	conn := connect(t, must(pgx.ParseConfig(b.server.URL("app", name))))
@@ -268,6 +269,42 @@ func testPlans(t *testing.T, b *bed) {
 		}
 		t.Logf("%s rows, %.2f ms: %s", rows, parsed[0]["Execution Time"], query)
 	}
+	testSearchPlan(t, b, name)
+}
+
+// testSearchPlan: a search reads what the index says of the user's boards, and nothing of others'.
+func testSearchPlan(t *testing.T, b *bed, name string) {
+	conn := connect(t, must(pgx.ParseConfig(b.server.URL("boards_owner", name))))
+	tx, err := conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(t.Context())
+	var body string
+	if err := tx.QueryRow(t.Context(), "SELECT prosrc FROM pg_proc WHERE proname = 'search'").Scan(&body); err != nil {
+		t.Fatal(err)
+	}
+	for _, statement := range []string{
+		"SELECT set_config('app.user_id', 'u7', true)", "SET LOCAL plan_cache_mode = force_generic_plan",
+		"PREPARE search (text, text, text, bigint, text, text, text, int) AS " + body,
+	} {
+		if _, err := tx.Exec(t.Context(), statement, pgx.QueryExecModeSimpleProtocol); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var plan []byte
+	explain := "EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE search ('common:*', '', '', 0, '', '', '', 20)"
+	if err := tx.QueryRow(t.Context(), explain, pgx.QueryExecModeSimpleProtocol).Scan(&plan); err != nil {
+		t.Fatal(err)
+	}
+	var parsed []map[string]any
+	if err := json.Unmarshal(plan, &parsed); err != nil {
+		t.Fatal(err)
+	}
+	if text := string(plan); !strings.Contains(text, "rows_by_word") || strings.Contains(text, `"Rows Removed by Filter": 1`) {
+		t.Errorf("search:\n%s", text)
+	}
+	t.Logf("%.2f ms: search", parsed[0]["Execution Time"])
 }
 
 func must[T any](v T, err error) T {
