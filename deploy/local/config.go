@@ -16,6 +16,8 @@ type config struct {
 	redis         string // URL; empty: embedded
 	database      string // of boards; empty: none
 	gatewayConfig string // file; empty: gateway.yaml of this package
+	secret        string // with which backends sign the tokens of whoever names a user; empty: they sign none
+	signIn        bool   // gateways want such a token
 
 	// First port of each kind; number i of a kind has the first one plus i-1.
 	gatewayPort int

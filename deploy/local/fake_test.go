@@ -40,6 +40,7 @@ func fakeChild(args []string) int {
 	f.String("node", "", "")
 	f.String("database", "", "")
 	f.String("config", "", "")
+	f.Bool("demo-sign-in", false, "")
 	f.Parse(args)
 	if *admin == "" {
 		admin = listen

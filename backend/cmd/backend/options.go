@@ -19,6 +19,7 @@ var errHelp = flag.ErrHelp
 type options struct {
 	worker    worker.Config
 	database  string
+	tokens    tokens
 	listen    string
 	logLevel  slog.Level
 	logFormat string
@@ -37,7 +38,8 @@ func (o *options) flags() *flag.FlagSet {
 	f.SetOutput(io.Discard) // run prints the error
 	streamFlags(f, &o.worker.Redis, &o.worker.Prefix, &o.worker.Partitions, &o.worker.Group)
 	f.StringVar(&o.database, "database", "", "`address` of the boards: sqlite:FILE or postgres://USER@HOST/NAME; without one there are no boards")
-	f.StringVar(&o.listen, "listen", "127.0.0.1:8000", "`host:port` of /healthz, /readyz and /metrics")
+	f.StringVar(&o.listen, "listen", "127.0.0.1:8000", "`host:port` of /healthz, /readyz, /metrics and the HTTP API of boards")
+	o.tokens.flags(f)
 	f.IntVar(&o.worker.Concurrency, "concurrency", 4, "`n` partitions are worked on at a time")
 	f.IntVar(&o.worker.MaxAttempts, "max-attempts", 5, "an entry whose handler fails `n` times becomes a dead letter")
 	f.IntVar(&o.worker.DeadLetters, "dead-letters", 10_000, "`n` dead letters are kept of a partition, about; then the oldest go")
@@ -71,7 +73,8 @@ func flagLines(f *flag.FlagSet) string {
 func usage() string {
 	return `backend answers what clients of Millrace request and publish in the namespace "echo": a request gets its own body
 back, a publication goes to everyone on its channel. With --database it also keeps task boards, in the namespaces
-"board" and "workspace".
+"board" and "workspace"; and where there are keys for tokens (--jwt-secret, --jwt-key, --jwks), the HTTP API of boards under
+/v1/, which /openapi.json describes.
 
 usage: backend [flags]
        backend dlq --help      about entries that were given up: dead letters
@@ -101,6 +104,9 @@ func parseOptions(args []string, env func(string) (string, bool)) (*options, err
 		faults = append(faults, fmt.Errorf("unexpected argument %q", f.Arg(0)))
 	}
 	if err := checkDatabase(o.database); err != nil {
+		faults = append(faults, err)
+	}
+	if err := o.tokens.check(o.database, o.listen); err != nil {
 		faults = append(faults, err)
 	}
 	if o.logFormat != "text" && o.logFormat != "json" {

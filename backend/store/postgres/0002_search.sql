@@ -1,5 +1,5 @@
--- The words of cards, items and comments, and with them the board as a word of its own: so the index leads to what is on certain boards, and the
--- words of others cost a search nothing.
+-- The words of cards, items and comments, and with them the board as a word of its own: so the index leads to the rows of certain boards, and no
+-- row of another is read.
 CREATE FUNCTION app.search_words(board text, regs text) RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 	SELECT array_to_tsvector(ARRAY['/' || board]) || to_tsvector('pg_catalog.simple',
 		regexp_replace(concat_ws(' ', r -> 'title' ->> 0, r -> 'body' ->> 0, r -> 'text' ->> 0), '[^[:alnum:]]+', ' ', 'g'))

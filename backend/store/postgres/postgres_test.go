@@ -272,7 +272,7 @@ func testPlans(t *testing.T, b *bed) {
 	testSearchPlan(t, b, name)
 }
 
-// testSearchPlan: a search reads what the index says of the user's boards, and nothing of others'.
+// testSearchPlan: a search reads the rows that the index names, which are all of the user's boards.
 func testSearchPlan(t *testing.T, b *bed, name string) {
 	conn := connect(t, must(pgx.ParseConfig(b.server.URL("boards_owner", name))))
 	tx, err := conn.Begin(t.Context())
