@@ -56,9 +56,12 @@ func TestAPI(t *testing.T) {
 	}
 	token = signedIn.Token
 	for _, one := range [][]string{
-		{"POST", "/v1/workspaces", `{"id":"w","name":"W"}`}, {"POST", "/v1/workspaces/w/boards", `{"id":"b","title":"B"}`},
-		{"PUT", "/v1/workspaces/w/members/bob", `{"role":"editor"}`, "If-None-Match", "*"}, {"DELETE", "/v1/workspaces/w/members/bob", "", "If-Match", `"1"`},
-		{"GET", "/v1/boards/b/snapshot", ""}, {"GET", "/openapi.json", ""},
+		{"POST", "/v1/workspaces", `{"id":"w","name":"W"}`},
+		{"POST", "/v1/workspaces/w/boards", `{"id":"b","title":"B"}`},
+		{"PUT", "/v1/workspaces/w/members/bob", `{"role":"editor"}`, "If-None-Match", "*"},
+		{"DELETE", "/v1/workspaces/w/members/bob", "", "If-Match", `"1"`},
+		{"GET", "/v1/boards/b/snapshot", ""},
+		{"GET", "/openapi.json", ""},
 	} {
 		if code, body := ask(one[0], one[1], one[2], one[3:]...); code/100 != 2 {
 			t.Errorf("%v: %d %s", one, code, body)

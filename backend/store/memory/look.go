@@ -52,10 +52,7 @@ func (s *Store) Conflicts(_ context.Context, user, id string, behind store.Spot,
 	for i, c := range t.conflicts {
 		l := store.Lost{Conflict: c, Spot: store.Spot{Seq: c.Seq, I: int64(i)}}
 		for _, e := range t.log {
-			switch seq := e.Result.Seq; {
-			case seq == 0:
-				continue
-			case seq == c.Seq:
+			if e.Result.Seq == c.Seq {
 				l.At = time.UnixMilli(e.At).UTC()
 			}
 			if e.Result.Seq == c.Kept.Seq {
