@@ -17,6 +17,8 @@ type config struct {
 	redis         string // URL; empty: embedded
 	database      string // of boards; empty: none
 	gatewayConfig string // file; empty: gateway.yaml of this package
+	secret        string // with which backends sign the tokens of whoever names a user; empty: they sign none
+	signIn        bool   // gateways want such a token
 
 	// First port of each kind; number i of a kind has the first one plus i-1.
 	gatewayPort int
@@ -72,9 +74,6 @@ func (c *config) validate() error {
 		{"--rewards-port", c.rewardsPort, c.rewards},
 		{"--redis-port", c.redisPort, 1},
 	} {
-		if p.many == 0 {
-			continue
-		}
 		if p.first < 1 || p.first+p.many-1 > 65535 {
 			faults = append(faults, fmt.Errorf("%s %d: ports are 1 to 65535, and %d are wanted from there", p.flag, p.first, p.many))
 		}

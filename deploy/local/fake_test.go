@@ -42,6 +42,7 @@ func fakeChild(args []string) int {
 	f.String("config", "", "")
 	f.String("consumer", "", "")
 	f.Bool("rewards", false, "")
+	f.Bool("demo-sign-in", false, "")
 	if len(args) > 0 && args[0] == "rewards" {
 		args = args[1:]
 	}

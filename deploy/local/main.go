@@ -12,6 +12,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	_ "embed"
 	"errors"
 	"flag"
@@ -43,8 +44,8 @@ func main() {
 //go:embed gateway.yaml
 var gatewayYAML []byte
 
-// runWithBoards is run with a file for boards where no database was named, and with their namespaces where the gateways have no
-// configuration. They go with Redis, which keeps nothing either.
+// runWithBoards is run with a file for boards where no database was named, with their namespaces where the gateways have no
+// configuration, and with a new secret for tokens. They go with Redis, which keeps nothing either.
 func runWithBoards(ctx, kill context.Context, cfg config, stdout io.Writer) error {
 	dir, err := os.MkdirTemp("", "millrace")
 	if err != nil {
@@ -60,6 +61,7 @@ func runWithBoards(ctx, kill context.Context, cfg config, stdout io.Writer) erro
 			return err
 		}
 	}
+	cfg.secret = rand.Text() + rand.Text()
 	return run(ctx, kill, cfg, stdout)
 }
 
@@ -102,6 +104,7 @@ func parseFlags(args []string, stderr io.Writer) (config, error) {
 	f.StringVar(&cfg.database, "database", "", "`address` of the backends' task boards, sqlite:FILE or postgres://…; by default a file that goes when everything stops")
 	f.StringVar(&cfg.host, "host", "127.0.0.1", "`address` on which the gateways take clients, with credentials or without; everything else stays on loopback")
 	f.StringVar(&cfg.gatewayConfig, "config", "", "configuration `file` of the gateways")
+	f.BoolVar(&cfg.signIn, "sign-in", false, "gateways want a token, which the backends give to whoever names a user; by default everybody is the user anonymous there")
 	f.IntVar(&cfg.gatewayPort, "gateway-port", 8080, "port of the first gateway; the next ones follow")
 	f.IntVar(&cfg.adminPort, "admin-port", 9090, "admin port of the first gateway; the next ones follow")
 	f.IntVar(&cfg.backendPort, "backend-port", 8000, "port of the first backend; the next ones follow")

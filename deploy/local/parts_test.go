@@ -93,6 +93,20 @@ func TestRewardsParts(t *testing.T) {
 	}
 }
 
+// TestSecret: it is in no argument, which other users of the machine could see.
+func TestSecret(t *testing.T) {
+	cfg := config{bin: "bin", host: loopback, gateways: 1, backends: 1, secret: "s3cret", database: "sqlite:x", signIn: true}
+	for _, p := range []part{cfg.gatewayParts("redis://r:1/0")[0], cfg.backendParts("redis://r:1/0")[0]} {
+		if strings.Contains(strings.Join(p.args, " "), "s3cret") || strings.Join(p.env, " ") != "MILLRACE_JWT_SECRET=s3cret" {
+			t.Errorf("%s %v %v", p.name, p.args, p.env)
+		}
+	}
+	text := banner(&cfg, "redis", "", cfg.backendParts("r"), cfg.gatewayParts("r"))
+	if strings.Contains(text, "s3cret") || !strings.Contains(text, "/demo/token") || !strings.Contains(text, `wscat -H "Authorization`) {
+		t.Error(text)
+	}
+}
+
 func TestRedisTakesTheNextFreePort(t *testing.T) {
 	port := freePorts(t, 2)
 	taken, err := net.Listen("tcp", hostPort(loopback, port))

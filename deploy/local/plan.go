@@ -16,6 +16,7 @@ type part struct {
 	name   string // gateway-1
 	path   string
 	args   []string
+	env    []string // NAME=VALUE, what is nobody else's to see
 	listen []listener
 	ready  string // URL that answers 200 when the part can do its work
 	where  string // for people: what to connect to
@@ -42,6 +43,9 @@ func (c *config) gatewayParts(redisURL string) []part {
 		}
 		if c.gatewayConfig != "" {
 			p.args = append(p.args, "--config", c.gatewayConfig)
+		}
+		if c.signIn {
+			p.args, p.env = append(p.args, "--auth", "jwt"), c.secretEnv()
 		}
 		if c.host != loopback {
 			p.args = append(p.args, "--insecure") // the wish to be reached was said with --host
@@ -70,6 +74,9 @@ func (c *config) backendParts(redisURL string) []part {
 				parts[i].args = append(parts[i].args, "--rewards")
 			}
 		}
+		if c.secret != "" {
+			parts[i].args, parts[i].env = append(parts[i].args, "--demo-sign-in"), c.secretEnv()
+		}
 	}
 	return parts
 }
@@ -90,6 +97,8 @@ func (c *config) rewardsParts(redisURL string) (parts []part) {
 	}
 	return parts
 }
+
+func (c *config) secretEnv() []string { return []string{"MILLRACE_JWT_SECRET=" + c.secret} }
 
 func hostPort(host string, port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }
 

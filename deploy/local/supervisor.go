@@ -48,7 +48,7 @@ func run(stop, kill context.Context, cfg config, out io.Writer) error {
 	if err != nil || stop.Err() != nil {
 		return err
 	}
-	c.block(banner(redisURL, redisNote, backendParts, gatewayParts))
+	c.block(banner(&cfg, redisURL, redisNote, backendParts, gatewayParts))
 	select {
 	case err := <-s.failed:
 		return err

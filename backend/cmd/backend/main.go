@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -79,6 +80,7 @@ func serve(ctx context.Context, o *options, log *slog.Logger) error {
 	}
 	w.Handle("echo", echo)
 	w.Handle(worker.Any, others)
+	var boardsAPI http.Handler
 	if o.database != "" {
 		boards, err := openStore(ctx, o.database, o.replica, set)
 		if err != nil {
@@ -96,6 +98,14 @@ func serve(ctx context.Context, o *options, log *slog.Logger) error {
 			w.Handle(queue.Namespace, ownChannel)
 		}
 		service.New(cfg).Register(w)
+		if o.tokens.any() {
+			a, stop, err := newAPI(ctx, &o.tokens, o.worker, boards, set, log)
+			if err != nil {
+				return err
+			}
+			defer stop()
+			boardsAPI = a
+		}
 	}
 
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.listen)
@@ -103,7 +113,7 @@ func serve(ctx context.Context, o *options, log *slog.Logger) error {
 		return fmt.Errorf("--listen: %w", err)
 	}
 	log.Info("listening", "addr", listener.Addr().String(), "version", version)
-	stop := serveHTTP(listener, w, set, log)
+	stop := serveHTTP(listener, endpoints(w, set, boardsAPI), log)
 	defer stop()
 	return w.Run(ctx)
 }

@@ -150,10 +150,10 @@ func (r *rewards) serve(ctx context.Context, log *slog.Logger) (err error) {
 		return fmt.Errorf("--listen: %w", err)
 	}
 	log.Info("listening", "addr", listener.Addr().String(), "version", version)
-	mux := endpoints(w, set)
+	mux := endpoints(w, set, nil)
 	who := queue.Bearer(r.token)
 	(&queue.API{Add: w.Add, Desk: kept.desk, App: who, User: who}).Mount(mux)
-	stop := serveHandler(listener, mux, log)
+	stop := serveHTTP(listener, mux, log)
 	defer stop()
 	return r.run(ctx, w, kept, notifier, log)
 }

@@ -21,7 +21,7 @@ func TestRewardsCommandLine(t *testing.T) {
 	runProgram(t, nil, "rewards", "--help").want(t, 0, "--database", "--hands", "--consumer", "--alert-webhook", "--sentry-dsn", "--rewards-token", "dlq --help", "rescore --help")
 	runProgram(t, nil, "rewards", "--version").want(t, 0, "backend v1.2.3")
 	runProgram(t, nil, "rewards").want(t, 2, "--database: where")
-	runProgram(t, nil, "rewards", "go", "--database", "mysql://x", "--batch", "-1", "--alert-webhook", "ftp://x", "--log-format", "xml", "--reconcile-every", "1ms").
+	runProgram(t, nil, "rewards", "--database", "mysql://x", "--batch", "-1", "--alert-webhook", "ftp://x", "--log-format", "xml", "--reconcile-every", "1ms", "go").
 		want(t, 2, `"go"`, `"mysql://x" is neither`, "batch: -1", `"ftp://x"`, `"xml"`, "--reconcile-every: 1ms", "backend rewards --help")
 	runProgram(t, []string{"MILLRACE_HANDS=many"}, "rewards", "--database", "sqlite:x").want(t, 2, `MILLRACE_HANDS="many"`)
 	runProgram(t, nil, "rewards", "--handz", "1").want(t, 2, "-handz")
