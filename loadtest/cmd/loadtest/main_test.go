@@ -94,10 +94,12 @@ func runScenario(t *testing.T, url, yaml string, env ...string) outcome {
 func execute(t *testing.T, args ...string) (o outcome) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), binary, args...)
-	out, err := cmd.Output()
-	o.stdout = string(out)
+	var stdout, stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	o.stdout, o.stderr = stdout.String(), stderr.String()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		o.exit, o.stderr = exit.ExitCode(), string(exit.Stderr)
+		o.exit = exit.ExitCode()
 	} else if err != nil {
 		t.Fatal(err)
 	}

@@ -179,6 +179,8 @@ func (s *Server) read(c *conn) bool {
 	switch h.OpCode {
 	case ws.OpPong:
 		s.pongs.Add(1)
+	case ws.OpPing:
+		c.push(ws.MustCompileFrame(ws.NewPongFrame(payload)))
 	case ws.OpClose:
 		c.push(ws.MustCompileFrame(ws.NewCloseFrame(payload)))
 		c.push(nil)

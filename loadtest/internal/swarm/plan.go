@@ -3,22 +3,27 @@ package swarm
 // plan is who publishes and subscribes to what. It is arithmetic, so that a delivery finds its line without a lookup:
 //
 //	subscription i*K + j   of client i, j-th of K           is to channel (i*K + j) mod C
-//	feed f                 one publisher's to one channel   is to channel f mod C, of publisher f mod P
-//	publication k          due at start + k/rate            is number k / F of feed k mod F
+//	feed f < F             one publisher's to one channel   is to channel f mod C, of publisher f mod P
+//	feed F + w             of virtual user w that publishes is to channel w mod C (F is a multiple of C)
+//	publication k < total  due at start + k/rate            is number k / F of feed k mod F
+//	publication total + n  of a virtual user                is number n / W of feed F + n mod W
 //	line                   one subscription's of one feed   is subscription*lanes + f / C
 type plan struct {
-	clients, channels, perClient int // N, C, K
-	publishers                   int // P
-	feeds, lanes                 int // F, and feeds per channel: F = lanes * C
+	clients, channels, perClient int // N without virtual users, C, K
+	publishers, writers          int // P, W
+	feeds, lanes                 int // F, and feeds per channel, virtual users' too
 	warm, total                  int64
 	interval                     float64 // ns between publications
 }
 
-func newPlan(c Config) plan {
-	p := plan{clients: c.Connections, channels: len(c.Channels), perClient: c.Subscriptions, publishers: c.Publishers}
+func newPlan(c Config, writers int) plan {
+	p := plan{clients: c.Connections, channels: len(c.Channels), perClient: c.Subscriptions, publishers: c.Publishers, writers: writers}
 	if p.publishers > 0 && p.channels > 0 {
 		p.lanes = (p.publishers + p.channels - 1) / p.channels
 		p.feeds = p.lanes * p.channels
+	}
+	if writers > 0 {
+		p.lanes += (writers + p.channels - 1) / p.channels
 	}
 	if c.Rate > 0 {
 		p.interval = 1e9 / c.Rate
@@ -31,6 +36,12 @@ func newPlan(c Config) plan {
 // channel of a subscription.
 func (p *plan) channel(subscription int) int { return subscription % p.channels }
 
+// channelOf a feed.
+func (p *plan) channelOf(feed uint32) int { return int(feed) % p.channels }
+
+// feedOf is the feed to a channel that is in a lane.
+func (p *plan) feedOf(lane, channel int) uint32 { return uint32(lane*p.channels + channel) }
+
 // subscription is the one of a client to a channel.
 func (p *plan) subscription(client int32, channel int) (subscription int, ok bool) {
 	first := int(client) * p.perClient
@@ -38,7 +49,7 @@ func (p *plan) subscription(client int32, channel int) (subscription int, ok boo
 	return first + j, j < p.perClient
 }
 
-// publisher is the client that publishes a feed; they are spread evenly over all clients.
+// publisher is the client that publishes a feed below F; they are spread evenly over all clients.
 func (p *plan) publisher(feed uint32) int32 {
 	return int32(int(feed) % p.publishers * p.clients / p.publishers)
 }
@@ -50,16 +61,25 @@ func (p *plan) publishes(client int32) bool {
 }
 
 func (p *plan) feed(k int64) (feed, seq uint32) {
+	if k >= p.total {
+		k -= p.total
+		return uint32(p.feeds) + uint32(k%int64(p.writers)), uint32(k / int64(p.writers))
+	}
 	return uint32(k % int64(p.feeds)), uint32(k / int64(p.feeds))
 }
 
-func (p *plan) publication(feed, seq uint32) int64 { return int64(seq)*int64(p.feeds) + int64(feed) }
+func (p *plan) publication(feed, seq uint32) int64 {
+	if w := int64(feed) - int64(p.feeds); w >= 0 {
+		return p.total + int64(seq)*int64(p.writers) + w
+	}
+	return int64(seq)*int64(p.feeds) + int64(feed)
+}
 
 func (p *plan) line(subscription int, feed uint32) int {
 	return subscription*p.lanes + int(feed)/p.channels
 }
 
-// before is how many numbers of a feed are among the publications below k.
+// before is how many numbers of a feed below F are among the publications below k.
 func (p *plan) before(feed uint32, k int64) uint32 {
 	return uint32((k - int64(feed) + int64(p.feeds) - 1) / int64(p.feeds))
 }

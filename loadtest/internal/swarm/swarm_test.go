@@ -109,7 +109,7 @@ func TestFrameAcrossReads(t *testing.T) {
 // TestPlanIsConsistent checks the arithmetic of the plan against its definition.
 func TestPlanIsConsistent(t *testing.T) {
 	for _, n := range [][4]int{{1, 1, 1, 1}, {7, 3, 2, 1}, {7, 3, 3, 5}, {15, 5, 1, 5}, {10, 4, 2, 9}, {100, 7, 3, 100}} {
-		p := newPlan(testConfig(n[0], n[1], n[2], n[3]))
+		p := newPlan(testConfig(n[0], n[1], n[2], n[3]), 0)
 		for i := range int32(p.clients) {
 			var mine []int
 			for j := range p.perClient {
