@@ -15,7 +15,7 @@ GATEWAYS ?= 1
 BACKENDS ?= 1
 RUNARGS  ?=
 
-# make proof, proof-storm, proof-slow
+# make proof, profile, proof-storm, proof-slow
 PROOFARGS ?=
 
 # make faults: SEED of the plan (empty: a new one), MINUTES of faults, at least so many FAULTS (empty: 10 a minute)
@@ -52,9 +52,9 @@ help: ## Say what can be made
 	@echo "  make fuzz FUZZTIME=5m"
 
 .PHONY: build
-build: ## Build bin/gateway, bin/backend, bin/loadtest and bin/local
+build: ## Build bin/gateway, bin/backend, bin/loadtest, bin/pollserver and bin/local
 	@$(GO) build -buildvcs=false -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ \
-		./gateway/cmd/gateway ./backend/cmd/backend ./loadtest/cmd/loadtest ./deploy/local
+		./gateway/cmd/gateway ./backend/cmd/backend ./loadtest/cmd/loadtest ./loadtest/cmd/pollserver ./deploy/local
 
 .PHONY: run
 run: build ## Start Redis, gateways and backends on this machine; Ctrl-C stops them
@@ -93,6 +93,10 @@ fmt: $(LINT) ## Format all Go files
 proof: build ## Prove the promise: 15,000 connections, p99 under 50 ms, nothing lost
 	$(GO) run ./loadtest/cmd/proof $(PROOFARGS)
 
+.PHONY: profile
+profile: build ## Profile the gateway under the load of the proof: CPU, heap, what it waits for; docs/TUNING.md reads them
+	$(GO) run ./loadtest/cmd/proof --only direct --profile .tmp/profile --json .tmp/profile.json $(PROOFARGS)
+
 .PHONY: proof-storm
 proof-storm: build ## Prove it: 15,000 connections cut at once, back at once, nothing lost (4 minutes)
 	$(GO) run ./loadtest/cmd/proof --only storm --json .tmp/proof-storm.json $(PROOFARGS)
@@ -124,6 +128,14 @@ compression: build ## Measure compression: 15,000 subscribers of one channel, of
 hostile: build ## Attack a gateway beside a healthy client, and measure 5,000 TLS connections (minutes; alone on the machine)
 	$(GO) run ./e2e/hostile $(HOSTILEARGS)
 
+# make leak
+TENANTS ?= 20
+MEMBERS ?= 10
+
+.PHONY: leak
+leak: ## Have users of TENANTS organisations ask for everything for a minute, and search all they get for others' texts
+	$(GO) test ./e2e -run 'TestNoLeak$$' -v -count 1 -tenants $(TENANTS) -members $(MEMBERS) -leak-for 60s -leak-database postgres
+
 .PHONY: sim
 sim: ## Run the merge of boards with everything going wrong, by SEEDS seeds from FIRST on
 	$(GO) test ./backend/sim -run 'TestSeeds$$' -v -timeout 0 -seeds $(SEEDS) -first $(FIRST)
@@ -135,6 +147,13 @@ bench: ## Compare with a bare epoll loop and other servers, into bench/results (
 .PHONY: bench-quick
 bench-quick: ## See that the comparison works: 2,000 connections, figures not to be believed (10 minutes)
 	$(GO) run ./bench/cmd/bench --quick $(BENCHARGS)
+
+# make bench-boards: BOARDARGS='-bench-only commit|snapshot|edit -bench-stores sqlite|postgres'
+BOARDARGS ?=
+
+.PHONY: bench-boards
+bench-boards: ## Measure boards: group commit, a large board, edits beside 5,000 connections; into bench/results (10 minutes)
+	$(GO) test ./e2e -run 'TestBenchBoards$$' -v -count 1 -timeout 30m -bench-out '$(CURDIR)/bench/results/boards-$(shell date -u +%F).md' $(BOARDARGS)
 
 .PHONY: clean
 clean: ## Remove what was built

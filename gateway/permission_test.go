@@ -237,3 +237,23 @@ func TestOnlySubscribersPublishDirectly(t *testing.T) {
 	c.want("revoke room:a 403")
 	c.ask("pub 5 room:a\nx", "err 5 403")
 }
+
+// A yes that was asked for before a revoke, and comes behind it, counts for nothing, and is not remembered.
+func TestRevokeWhileTheBackendIsAsked(t *testing.T) {
+	g := newTestGateway(t, Config{Loops: 1, Namespaces: rooms()})
+	witness := g.connect(client.Options{})
+	witness.write("sub 1 room:a")
+	g.answer("kind", "grant", "conn", g.event("room:a", 1).Conn, "ref", "1")
+	witness.want("ok 1")
+	c := g.connect(client.Options{})
+	c.write("sub 1 room:a")
+	e := g.event("room:a", 2)
+	g.add(out("room:a"), "kind", "revoke", "user", "anonymous", "ch", "room:a")
+	witness.want("revoke room:a 403") // so c's loop has heard of it
+	g.answer("kind", "grant", "conn", e.Conn, "ref", "1", "data", `{"ttl_ms":60000}`)
+	c.want("err 1 503")
+	c.write("sub 2 room:a")
+	e = g.event("room:a", 3) // asked again
+	g.answer("kind", "grant", "conn", e.Conn, "ref", "2")
+	c.want("ok 2")
+}

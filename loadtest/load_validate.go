@@ -19,6 +19,8 @@ const (
 func (s *Scenario) validateLoads(f *faults) {
 	f.add(s.Ping >= 0, "ping: %s is below zero", s.Ping)
 	f.add(len(s.Scenarios) <= swarm.MaxLoads, "scenarios: %d of them, at most %d can be told apart", len(s.Scenarios), swarm.MaxLoads)
+	f.add(s.Channels.Zipf == 0 || s.Connections > 0, "channels.zipf: it is about connections, and there are none")
+	f.add(s.Poll.Every == 0 || len(s.Scenarios) == 0, "poll: there are no scenarios beside it")
 	_, bad := s.checks()
 	*f = append(*f, bad...)
 	for _, name := range s.names() {

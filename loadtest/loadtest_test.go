@@ -55,15 +55,17 @@ connect_rate: 0
 handshakes: 0
 connect_timeout: 0s
 local_addresses: [here]
-channels: {count: 3, name: "a b"}
+channels: {count: 3, name: "a b", zipf: -1}
 subscriptions: 4
-publish: {rate: -1, path: sideways, payload: 10, publishers: 5}
+publish: {rate: -1, burst: -1, path: sideways, payload: 10, publishers: 5}
 requests: {rate: -1}
 settle: -1s
 warmup: -1s
 drain: -1s
 duration: 0s
-cut: {share: 1.5, at: -1s, spread: -1s}
+cut: {by: server, share: 1.5, at: -1s, spread: -1s}
+churn: {leave_rate: -1, renew_rate: -1, away: -1s}
+poll: {url: "https://example.com", every: 1s}
 stop_reading: {connections: 5, at: 3s, until: 2s, receive_buffer: -1}
 summaryTrendStats: [p(999), rate]
 thresholds: {nothing: ["count<1"], msg_latency: ["p(99)"], msgs_lost: [{threshold: count==0, abortOnFail: true}]}
@@ -78,7 +80,8 @@ thresholds: {nothing: ["count<1"], msg_latency: ["p(99)"], msgs_lost: [{threshol
 	for _, want := range []string{
 		"url:", "token:", "connections:", "connect_rate:", "handshakes:", "connect_timeout:", "local_addresses:", "channels.name:", "is no channel",
 		"subscriptions: 4", "publish.rate:", "publish.path:", "publish.payload:", "publish.publishers:", "requests.rate:", "settle:", "warmup:",
-		"cut.share:", "cut.at:", "cut.spread:", "reconnect must be true", "stop_reading.connections: 5, but only", "stop_reading: from 3s until 2s", "receive_buffer: -1",
+		"cut.share:", "cut.at:", "cut.spread:", "reconnect must be true", "cut.by: the server ends all", "churn.leave_rate:", "churn.renew_rate:", "churn.away:", "churn: who leaves comes back", "none may leave",
+		"channels.zipf:", "publish.burst:", "poll.url:", "poll: subscriptions: 4", "poll: requests, stop_reading", "stop_reading.connections: 5, but only", "stop_reading: from 3s until 2s", "receive_buffer: -1",
 		"drain:", "duration:", "p(999)", "rate", "no metric nothing", "no comparison", "abortOnFail cannot end it",
 	} {
 		if !strings.Contains(err.Error(), want) {

@@ -26,10 +26,16 @@ type Info struct {
 	Started  time.Time
 	Scenario *Scenario  // with all defaults
 	Metrics  metric.Set // names, kinds, groups and help; the values are not to be read
+
+	Command     []string // that began the run, without secrets; none when it was not the program
+	Environment Environment
 }
 
 func (r *run) startOutputs() error {
-	info := Info{Name: r.options.Name, Version: r.options.Version, Started: r.started, Scenario: r.scenario, Metrics: r.set}
+	info := Info{
+		Name: r.options.Name, Version: r.options.Version, Started: r.started, Scenario: r.scenario, Metrics: r.set,
+		Command: r.options.Command, Environment: environment(),
+	}
 	for i, o := range r.options.Outputs {
 		if err := o.Start(info); err != nil {
 			for _, begun := range r.options.Outputs[:i] {
@@ -55,9 +61,17 @@ func (r *run) stopOutputs(rep *Report) error {
 // take enters what the swarm has measured since the last time.
 func (r *run) take() {
 	var snap metric.Snapshot
-	if r.swarm.Do(func() { snap = r.recent.Take() }) {
+	if r.swarm.Do(func() { snap = r.takeRecent() }) {
 		r.enter(snap)
 	}
+}
+
+// takeRecent runs on the swarm's loop.
+func (r *run) takeRecent() metric.Snapshot {
+	r.self.read(r.swarm.Metrics())
+	snap := r.recent.Take()
+	snap.Ready = int64(r.swarm.Progress().Ready)
+	return snap
 }
 
 // enter adds a snapshot to the totals and hands it to the outputs.

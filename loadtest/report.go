@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -60,6 +61,7 @@ type Environment struct {
 	Kernel   string `json:"kernel"`
 	Arch     string `json:"arch"`
 	CPUs     int    `json:"cpus"`
+	CPU      string `json:"cpu_model,omitempty"`
 	Go       string `json:"go"`
 	MemoryMB int    `json:"memory_mb"`
 	Files    uint64 `json:"open_files_limit"`
@@ -129,7 +131,7 @@ func (r *run) report() *Report {
 			t.Interval = []float64{v.Low, v.High}
 		}
 	}
-	rep.Evidence = evidence(r.scenario, m, rep.account)
+	rep.Evidence = append(evidence(r.scenario, m, rep.account), r.onCut.evidence()...)
 	rep.Metrics = make(map[string]Values, len(r.set))
 	for _, e := range r.set {
 		rep.Metrics[e.Name] = values(e.Metric, rep.stats, rep.Seconds)
@@ -247,7 +249,7 @@ func values(m metric.Metric, stats []metric.Method, seconds float64) Values {
 		}
 		v.Over = m.Over()
 	case *metric.Gauge:
-		v.Values["value"], v.Values["min"], v.Values["max"] = m.Value(), m.Min(), m.Max()
+		v.Values["value"], v.Values["avg"], v.Values["min"], v.Values["max"] = m.Value(), m.Avg(), m.Min(), m.Max()
 	case *metric.Checks:
 		return checkValues(m)
 	case *metric.Rate:
@@ -274,7 +276,7 @@ func checkValues(c *metric.Checks) Values {
 func environment() Environment {
 	e := Environment{
 		OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Go: runtime.Version(),
-		MemoryMB: procKilobytes("/proc/meminfo", "MemTotal:") / 1024, Ports: ephemeralPorts(),
+		MemoryMB: procKilobytes("/proc/meminfo", "MemTotal:") / 1024, Ports: ephemeralPorts(), CPU: cpuModel(),
 	}
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {
@@ -286,6 +288,23 @@ func environment() Environment {
 	}
 	return e
 }
+
+// cpuModel is what the processor calls itself; empty where it does not.
+func cpuModel() string {
+	text, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(text)) {
+		if key, value, _ := strings.Cut(line, ":"); strings.TrimSpace(key) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// Conclusion is the verdict in one line.
+func (rep *Report) Conclusion() string { return rep.conclusion() }
 
 // WriteJSON writes the whole report.
 func (rep *Report) WriteJSON(w io.Writer) error {

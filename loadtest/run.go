@@ -17,11 +17,16 @@ import (
 type Options struct {
 	Name     string       // of the scenario, for reports
 	Version  string       // of the program, for reports
+	Command  []string     // that began the run, for reports: without secrets
 	Progress io.Writer    // live progress; nil: none
 	Terminal bool         // Progress is one: redraw a line instead of writing one a second
 	Phases   io.Writer    // gets a JSON line at the beginning of each phase and at each event; nil: nobody
 	Outputs  []Output     // get what is measured as it is
 	Logger   *slog.Logger // nil: none
+
+	// OnCut is called when [Scenario.Cut] is due, beside the run, which waits for it at its end. It is how a run with [CutByServer] has the server end
+	// its connections. An error fails the run. nil: nothing is called.
+	OnCut func(context.Context) error
 }
 
 // Errors that Run wraps.
@@ -51,7 +56,11 @@ func Run(ctx context.Context, s *Scenario, o Options) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStart, err)
 	}
-	sw, err := swarm.New(s.swarmConfig(t, o.Logger))
+	config := s.swarmConfig(t, o.Logger)
+	if config.Poll, err = s.Poll.config(ctx); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrStart, err)
+	}
+	sw, err := swarm.New(config)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStart, err)
 	}
@@ -68,7 +77,7 @@ func Run(ctx context.Context, s *Scenario, o Options) (*Report, error) {
 	r.taken = time.Now()
 	r.watch(ctx)
 	sw.Close() // from here on its metrics are ours
-	r.enter(r.recent.Take())
+	r.enter(r.takeRecent())
 	rep := r.report()
 	return rep, r.stopOutputs(rep)
 }
@@ -83,10 +92,11 @@ func (s *Scenario) swarmConfig(t target, logger *slog.Logger) swarm.Config {
 		Loads: s.loads(), Checks: checks, Ping: time.Duration(s.Ping),
 		Remote: t.remote, Locals: t.locals, Host: t.host, URI: t.uri, Token: s.Token,
 		Connections: s.Connections, ConnectRate: s.ConnectRate, ConnectTimeout: time.Duration(s.ConnectTimeout), Handshakes: s.Handshakes, Reconnect: s.Reconnect,
-		Channels: channels, Subscriptions: s.Subscriptions,
-		Rate: s.Publish.Rate, Publishers: s.Publish.Publishers, Payload: s.Publish.Payload, IDs: s.Publish.IDs,
+		Channels: channels, Subscriptions: s.Subscriptions, Zipf: s.Channels.Zipf, Churn: s.Churn.config(),
+		Rate: s.Publish.Rate, Burst: s.Publish.Burst, Publishers: s.Publish.Publishers, Payload: s.Publish.Payload, IDs: s.Publish.IDs,
 		Cut: swarm.Cut{
 			At: time.Duration(s.Cut.At), Share: s.Cut.Share, Spread: time.Duration(s.Cut.Spread), Publishers: s.Cut.Publishers,
+			Server: s.Cut.By == CutByServer,
 		},
 		Stop: swarm.Stop{
 			Connections: s.StopReading.Connections, At: time.Duration(s.StopReading.At), Until: time.Duration(s.StopReading.Until),
@@ -107,6 +117,7 @@ type run struct {
 	total    *swarm.Metrics // of all snapshots
 	set      metric.Set     // of total
 	taken    time.Time      // the last snapshot
+	self     selfUsage      // only touched on the swarm's loop
 	bound    []metric.Bound
 	started  time.Time
 
@@ -116,6 +127,7 @@ type run struct {
 	interrupted bool
 	aborted     string // threshold that ended the run
 	outputErr   error  // the first
+	onCut       onCut
 }
 
 // watch follows the run to its end.
@@ -140,6 +152,7 @@ func (r *run) watch(ctx context.Context) {
 			}
 			r.swarm.Do(func() { stand = r.swarm.Progress() })
 			r.mark(m)
+			r.onEvent(ctx, m.Event)
 		case <-snapshots.C:
 			r.take()
 		case <-thresholds.C:

@@ -1,6 +1,7 @@
 package loadtest
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -33,6 +34,8 @@ type Scenario struct {
 	Drain          Duration          `yaml:"drain" json:"drain"`                        // longest wait, at the end, for what has not arrived
 	Reconnect      bool              `yaml:"reconnect" json:"reconnect"`                // come back after a cut and resume
 	Cut            Cut               `yaml:"cut" json:"cut,omitzero"`                   // a reconnect storm
+	Churn          Churn             `yaml:"churn" json:"churn,omitzero"`               // clients that come and go
+	Poll           Poll              `yaml:"poll" json:"poll,omitzero"`                 // HTTP polling instead of subscriptions
 	StopReading    Stop              `yaml:"stop_reading" json:"stop_reading,omitzero"` // slow readers
 	Token          string            `yaml:"token" json:"-"`                            // bearer credential of all clients
 	LocalAddresses []string          `yaml:"local_addresses" json:"local_addresses"`    // source addresses; default: chosen
@@ -46,11 +49,15 @@ type Scenario struct {
 type Channels struct {
 	Count int    `yaml:"count" json:"count"`
 	Name  string `yaml:"name" json:"name"` // with one %d, which becomes 0 to count-1
+
+	// Zipf makes channels unequal: the r-th has subscribers in proportion to 1/r^zipf; 0: all have as many. Each gets as many publications.
+	Zipf float64 `yaml:"zipf" json:"zipf,omitempty"`
 }
 
 // Publish is the open load of publications.
 type Publish struct {
 	Rate       float64 `yaml:"rate" json:"rate"`             // per second, of all publishers together; 0: none
+	Burst      int     `yaml:"burst" json:"burst,omitempty"` // so many are due at once, at the same rate; default: one by one
 	Publishers int     `yaml:"publishers" json:"publishers"` // connections that publish; default: as many as channels
 	Path       string  `yaml:"path" json:"path"`             // PathBackend or PathDirect
 	Payload    int     `yaml:"payload" json:"payload"`       // bytes
@@ -63,8 +70,9 @@ type Requests struct {
 	Channel string  `yaml:"channel" json:"channel"` // of all requests
 }
 
-// Cut resets connections at one moment of the steady phase, without a Close frame; their clients come back and resume.
+// Cut ends connections at one moment of the steady phase, without a Close frame where they are reset; their clients come back and resume.
 type Cut struct {
+	By         string   `yaml:"by" json:"by"`                 // CutByReset, or CutByServer, which takes all connections; default: reset
 	At         Duration `yaml:"at" json:"at"`                 // from the beginning of the steady phase
 	Share      float64  `yaml:"share" json:"share"`           // of the connections, above 0 to 1; 0: none are cut
 	Spread     Duration `yaml:"spread" json:"spread"`         // each comes back at a random time within it; default: all at once
@@ -145,6 +153,7 @@ func NewScenario() *Scenario {
 		Warmup:            Duration(5 * time.Second),
 		Duration:          Duration(30 * time.Second),
 		Drain:             Duration(5 * time.Second),
+		Churn:             Churn{Away: Duration(time.Second)},
 		SummaryTrendStats: []string{"avg", "min", "med", "max", "p(95)", "p(99)", "p(99.9)"},
 	}
 }
@@ -164,6 +173,7 @@ func (s Scenario) Resolved() *Scenario {
 			s.Duration = s.longest(false)
 		}
 	}
+	s.Cut.By = cmp.Or(s.Cut.By, CutByReset)
 	if s.StopReading.Connections > 0 && s.StopReading.Until == 0 {
 		s.StopReading.Until = s.Duration
 	}

@@ -38,6 +38,8 @@ func (s *Scenario) Validate() error {
 	s.validateCut(&f)
 	s.validateStop(&f)
 	s.validateLoads(&f)
+	s.validateChurn(&f)
+	s.validatePoll(&f)
 	f.add(s.Settle >= 0, "settle: %s is below zero", s.Settle)
 	f.add(s.Warmup >= 0, "warmup: %s is below zero", s.Warmup)
 	f.add(s.Drain >= 0, "drain: %s is below zero", s.Drain)
@@ -90,6 +92,8 @@ func (s *Scenario) validateLoad(f *faults) {
 	f.add(s.Requests.Rate >= 0 && !math.IsInf(s.Requests.Rate, 0), "requests.rate: %v per second", s.Requests.Rate)
 	f.add(s.Subscriptions >= 0, "subscriptions: %d is below zero", s.Subscriptions)
 	f.add(s.Channels.Count >= 1 || s.Subscriptions == 0 && p.Rate == 0, "channels.count: %d; subscriptions and publications need a channel", s.Channels.Count)
+	f.add(s.Channels.Zipf >= 0 && s.Channels.Zipf <= 10, "channels.zipf: %v is not in 0 (all have as many subscribers) to 10", s.Channels.Zipf)
+	f.add(s.Publish.Burst >= 0, "publish.burst: %d is below zero", s.Publish.Burst)
 	f.add(s.Subscriptions <= max(s.Channels.Count, 0), "subscriptions: %d per connection, but there are only %d channels", s.Subscriptions, s.Channels.Count)
 	f.add(p.Path == PathBackend || p.Path == PathDirect, "publish.path: %q is neither %s nor %s", p.Path, PathBackend, PathDirect)
 	f.add(p.Payload >= swarm.StampSize && p.Payload <= maxPayload,
@@ -112,6 +116,9 @@ func (s *Scenario) validateCut(f *faults) {
 	f.add(c.Share >= 0 && c.Share <= 1, "cut.share: %v is not in 0 to 1", c.Share)
 	f.add(c.At >= 0 && c.At < max(s.Duration, 1), "cut.at: %s is not within the steady phase of %s", c.At, s.Duration)
 	f.add(c.Spread >= 0, "cut.spread: %s is below zero", c.Spread)
+	f.add(c.By == CutByReset || c.By == CutByServer && c.Share != 0, "cut.by: %q is neither %s nor %s with a share of 1", c.By, CutByReset, CutByServer)
+	f.add(c.By != CutByServer || c.Share == 1 && c.Spread == 0 && !c.Publishers,
+		"cut.by: the server ends all connections when it does: share is 1 then, and spread and publishers are left out")
 	f.add(c.Share == 0 || s.Reconnect, "cut: who is cut comes back, so reconnect must be true")
 }
 

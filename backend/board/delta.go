@@ -28,11 +28,12 @@ type Delta struct {
 type ClientResult struct {
 	Client string `json:"client"`
 	Result
+	Private bool `json:"-"` // for its sender alone, who has shown no right to this client's name: others must not believe it
 }
 
 // Add notes what a mutation has changed: the registers in Rows are those at To.
 func (d *Delta) Add(client string, o Outcome) {
-	d.Results = append(d.Results, ClientResult{client, o.Result})
+	d.Results = append(d.Results, ClientResult{Client: client, Result: o.Result})
 	d.Conflicts = append(d.Conflicts, o.Conflicts...)
 	for _, c := range o.Changes {
 		i := slices.IndexFunc(d.Rows, func(r *Row) bool { return r.Key == c.Key })
@@ -73,12 +74,12 @@ func (d *Delta) Apply(t *Table) *Table {
 	return t
 }
 
-// Collect lists the rows that can be purged: those that were deleted before a time (a stamp's), and what belongs to
-// them. Columns stay, since they say where late cards go.
-func Collect(rows []*Row, before int64) []Key {
+// Collect lists the rows that can be purged: those that were deleted by a mutation up to a sequence number, whatever its client says of the
+// time, and what belongs to them. Columns stay, since they say where late cards go.
+func Collect(rows []*Row, upTo int64) []Key {
 	gone := make(map[Key]bool)
 	for _, r := range rows {
-		if life := r.Regs[GroupLife]; r.Kind != KindColumn && r.Life() == Deleted && life.Stamp.TS < before {
+		if life := r.Regs[GroupLife]; r.Kind != KindColumn && r.Life() == Deleted && life.Seq <= upTo {
 			gone[r.Key] = true
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"strconv"
 )
 
 // Key names a row of a board.
@@ -32,23 +33,26 @@ type Register struct {
 
 // MarshalJSON implements [json.Marshaler].
 func (r Register) MarshalJSON() ([]byte, error) {
-	return marshalPlain([]any{r.Value, r.Stamp.TS, r.Stamp.Client, r.Seq})
+	b, err := r.Value.appendJSON(append(make([]byte, 0, 96), '['))
+	if err != nil {
+		return nil, err
+	}
+	b = strconv.AppendInt(append(b, ','), r.Stamp.TS, 10)
+	if b, err = appendQuoted(append(b, ','), r.Stamp.Client); err != nil {
+		return nil, err
+	}
+	return append(strconv.AppendInt(append(b, ','), r.Seq, 10), ']'), nil
 }
 
 // UnmarshalJSON implements [json.Unmarshaler].
 func (r *Register) UnmarshalJSON(data []byte) error {
-	var parts []json.RawMessage
-	if err := json.Unmarshal(data, &parts); err != nil || len(parts) != 4 {
-		return fmt.Errorf("%.40s is no register: want [VALUE, TS, \"CLIENT\", SEQ]", data)
+	*r = Register{}
+	parts := []any{&r.Value, &r.Stamp.TS, &r.Stamp.Client, &r.Seq} // decoded into what they point at; null leaves it
+	if err := json.Unmarshal(data, &parts); err != nil {
+		return fmt.Errorf("%.40s is no register: %w", data, err)
 	}
-	for i, to := range []any{&r.Value, &r.Stamp.TS, &r.Stamp.Client, &r.Seq} {
-		if string(parts[i]) == "null" && i == 0 {
-			r.Value = Value{}
-			continue
-		}
-		if err := json.Unmarshal(parts[i], to); err != nil {
-			return err
-		}
+	if len(parts) != 4 {
+		return fmt.Errorf("%.40s is no register: want [VALUE, TS, \"CLIENT\", SEQ]", data)
 	}
 	return nil
 }

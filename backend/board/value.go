@@ -86,19 +86,39 @@ func (v Value) String() string {
 }
 
 // MarshalJSON implements [json.Marshaler].
-func (v Value) MarshalJSON() ([]byte, error) {
+func (v Value) MarshalJSON() ([]byte, error) { return v.appendJSON(nil) }
+
+func (v Value) appendJSON(b []byte) ([]byte, error) {
 	switch v.kind {
 	case kindText:
-		return marshalPlain(v.text)
+		return appendQuoted(b, v.text)
 	case kindInteger:
-		return strconv.AppendInt(nil, v.n, 10), nil
+		return strconv.AppendInt(b, v.n, 10), nil
 	case kindBool:
-		return strconv.AppendBool(nil, v.n == 1), nil
+		return strconv.AppendBool(b, v.n == 1), nil
 	case kindPlace:
-		return marshalPlain([2]string{v.text, v.pos})
+		b, err := appendQuoted(append(b, '['), v.text)
+		if err != nil {
+			return nil, err
+		}
+		if b, err = appendQuoted(append(b, ','), v.pos); err != nil {
+			return nil, err
+		}
+		return append(b, ']'), nil
 	default:
-		return []byte("null"), nil
+		return append(b, "null"...), nil
 	}
+}
+
+// appendQuoted appends s as JSON. Nearly all texts are in printable ASCII, which needs no more than quotes.
+func appendQuoted(b []byte, s string) ([]byte, error) {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			quoted, err := marshalPlain(s)
+			return append(b, quoted...), err
+		}
+	}
+	return append(append(append(b, '"'), s...), '"'), nil
 }
 
 // marshalPlain is json.Marshal without the escapes that only HTML needs.

@@ -5,7 +5,7 @@
 //	         │   ▲
 //	Run ─────┴───┴──▶ gateway          sends what is pending, pulls what is missing, again after any failure
 //
-// Two goroutines while connected: Run's, which asks, and one that takes publications. Both end before Run returns.
+// Two goroutines while connected: Run's, which asks, and one that takes publications; with cursors two more. All end before Run returns.
 package boardclient
 
 import (
@@ -33,12 +33,14 @@ type Config struct {
 	Heartbeat time.Duration // how often to compare with the server; default 15s
 	Timeout   time.Duration // of one request; default 15s
 	OnRetry   func(error)   // told why it connects again; default: nobody
+	Cursors   bool          // hear of the cursors of others, and say where the own one is: see [Board.Point]
 }
 
 const (
 	sendAtOnce   = 100      // mutations
 	maxBytes     = 60 << 10 // of the mutations of one request; a gateway takes frames of 64 KiB
-	maxHead      = 512      // of them, what a mutation has besides its operations
+	forbidden    = 403
+	maxHead      = 512 // of them, what a mutation has besides its operations
 	firstRetry   = 100 * time.Millisecond
 	longestRetry = 5 * time.Second
 )
@@ -51,8 +53,9 @@ var ErrLost = errors.New("no access to this board")
 
 // Board is a copy of a board. Its methods may be called concurrently.
 type Board struct {
-	cfg  Config
-	wake chan struct{} // something is to be sent or asked
+	cfg     Config
+	wake    chan struct{} // something is to be sent or asked
+	cursors cursors
 
 	mu       sync.Mutex
 	copy     *replica.Replica // Guarded by mu.
@@ -193,10 +196,21 @@ func (b *Board) connected(ctx context.Context) error {
 	}
 	defer conn.Abort()
 	sub, err := conn.Subscribe(dialing, b.channel(), "") // first: nothing is published between the pull and this
+	if e, ok := errors.AsType[*client.Error](err); ok && e.Code == forbidden {
+		return b.lost(ctx)
+	}
 	if err != nil {
 		return err
 	}
 	var publications sync.WaitGroup
+	if b.cfg.Cursors {
+		others, err := conn.Subscribe(dialing, b.cursorChannel(), "")
+		if err != nil {
+			return err
+		}
+		publications.Go(func() { b.hear(ctx, others) })
+		publications.Go(func() { b.point(ctx, conn) })
+	}
 	publications.Go(func() {
 		defer cancel()
 		b.take(ctx, sub)
@@ -273,7 +287,9 @@ func (b *Board) exchange(ctx context.Context, conn *client.Conn) error {
 	for {
 		b.mu.Lock()
 		need, fatal := b.need, b.fatal
+		diverged := ""
 		if need == replica.Reload {
+			diverged = board.FormatHash(b.copy.Base().Hash())
 			b.copy.Forget()
 		}
 		seq, gc, state := b.copy.Seq(), b.copy.GC(), b.copy.State()
@@ -292,7 +308,7 @@ func (b *Board) exchange(ctx context.Context, conn *client.Conn) error {
 			if len(state.Pending) > 0 {
 				n = state.Pending[0].N - 1
 			}
-			body = map[string]any{"do": "pull", "since": seq, "gc": gc, "client": state.Client, "n": n}
+			body = map[string]any{"do": "pull", "since": seq, "gc": gc, "client": state.Client, "n": n, "diverged": diverged}
 		case len(out) > 0:
 			body = map[string]any{"do": "mutate", "mutations": out}
 		default:
@@ -378,12 +394,17 @@ func (b *Board) request(ctx context.Context, conn *client.Conn, body any) ([]byt
 	case refused.Error == nil:
 		return data, nil
 	case refused.Error.Code == 404:
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.copy.Revoked(rand.Text())
-		b.notify()
-		return nil, errors.Join(ErrLost, b.cfg.Outbox.Save(context.WithoutCancel(ctx), b.copy.State()))
+		return nil, b.lost(ctx)
 	default:
 		return nil, fmt.Errorf("%d %s", refused.Error.Code, refused.Error.Text)
 	}
+}
+
+// lost forgets the copy.
+func (b *Board) lost(ctx context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.copy.Revoked(rand.Text())
+	b.notify()
+	return errors.Join(ErrLost, b.cfg.Outbox.Save(context.WithoutCancel(ctx), b.copy.State()))
 }

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
-	"time"
 
 	"github.com/millracehq/millrace/backend/board"
 	"github.com/millracehq/millrace/backend/store"
@@ -22,9 +20,11 @@ type request struct {
 	GC        int64             `json:"gc"`        // pull: the last purge that it knows of
 	Client    string            `json:"client"`    // pull: whose results are wanted
 	N         int64             `json:"n"`         // pull: after this one
+	Diverged  string            `json:"diverged"`  // pull: the hash of the client's copy, which is not the server's
 	After     int64             `json:"after"`     // log
 	Title     string            `json:"title"`     // rename
 	Version   int64             `json:"version"`   // rename
+	Trace     string            `json:"trace"`     // W3C traceparent
 }
 
 // head is what a client compares itself with.
@@ -44,24 +44,30 @@ const maxLog = 500
 
 // Board handles what comes on board:ID.
 func (s *Service) Board(ctx context.Context, e *worker.Event) error {
-	id := strings.TrimPrefix(e.Channel, BoardNamespace+":")
-	if e.Kind != stream.KindReq && e.Kind != stream.KindPub {
+	id := boardOf(e)
+	switch e.Kind {
+	case stream.KindReq, stream.KindPub:
+	case stream.KindSub:
+		_, err := s.store.Board(ctx, e.User, id)
+		return admit(e, err)
+	default:
 		return nil
 	}
 	var r request
 	if err := json.Unmarshal(e.Data, &r); err != nil {
 		return refuse(e, 400, "the body is not a request: "+err.Error(), nil)
 	}
+	adopt(e, r.Trace)
 	switch r.Do {
 	case "mutate":
-		return s.mutate(ctx, e, id, r.Mutations)
-	case "pull":
-		since := store.Since{Seq: r.Since, GC: r.GC, Client: r.Client, N: r.N}
-		d, err := s.store.Pull(ctx, e.User, id, since)
-		if err == nil {
-			err = store.Page(&d, since, maxPage)
+		if n := len(r.Mutations); n == 0 || n > store.MaxBatch {
+			return refuse(e, 413, fmt.Sprintf("%d mutations, 1 to %d go together", n, store.MaxBatch), nil)
 		}
-		return answer(e, d, err)
+		g := group{board: id}
+		g.add(e, r.Mutations)
+		return s.commit(ctx, &g)
+	case "pull":
+		return s.pull(ctx, e, id, &r)
 	case "head":
 		b, err := s.store.Board(ctx, e.User, id)
 		return answer(e, head{b, s.now().UnixMilli()}, err)
@@ -76,66 +82,40 @@ func (s *Service) Board(ctx context.Context, e *worker.Event) error {
 	}
 }
 
-// mutate commits, and then tells everybody. The answer to the one who asked has the results, and what has changed, too.
-func (s *Service) mutate(ctx context.Context, e *worker.Event, id string, bodies []json.RawMessage) error {
-	if len(bodies) == 0 || len(bodies) > store.MaxBatch {
-		return refuse(e, 413, fmt.Sprintf("%d mutations, 1 to %d go together", len(bodies), store.MaxBatch), nil)
+// mutations is the request in an event, if it is one that [Service.commit] takes.
+func mutations(e *worker.Event) (r request, ok bool) {
+	if e.Kind != stream.KindReq && e.Kind != stream.KindPub || json.Unmarshal(e.Data, &r) != nil || r.Do != "mutate" {
+		return r, false
 	}
-	mutations := make([]*board.Mutation, len(bodies))
-	for i, body := range bodies {
-		mutations[i] = board.DecodeMutation(body)
-		mutations[i].User = e.User
-	}
-	start := time.Now()
-	d, err := s.store.Commit(ctx, id, mutations)
-	if err != nil {
-		return fmt.Errorf("service: %s: %w", e.Channel, err)
-	}
-	s.metrics.commit.UpdateDuration(start)
-	s.measure(mutations, &d)
-	if err := s.publish(e, d); err != nil {
-		return err
-	}
-	if e.Kind == stream.KindPub {
-		return nil
-	}
-	return answer(e, d, nil)
+	adopt(e, r.Trace)
+	return r, len(r.Mutations) > 0 && len(r.Mutations) <= store.MaxBatch
 }
 
-func (s *Service) measure(mutations []*board.Mutation, d *board.Delta) {
-	s.metrics.group.Update(float64(len(mutations)))
-	now := s.now().UnixMilli()
-	for i, r := range d.Results {
-		s.metrics.mutations[r.Status].Inc()
-		s.metrics.skew.Update(float64(now-mutations[i].TS/1000) / 1000)
+// pull answers what a client lacks. Whether its copy has gone another way than the board shows by their hashes; and whether the rows in the store
+// are those that the log has led to, by the hash of a whole board against the one that is kept with its number.
+func (s *Service) pull(ctx context.Context, e *worker.Event, id string, r *request) error {
+	since := store.Since{Seq: r.Since, GC: r.GC, Client: r.Client, N: r.N, Limit: maxRows}
+	d, err := s.store.Pull(ctx, e.User, id, since)
+	if err != nil {
+		return answer(e, nil, err)
 	}
-	for _, c := range d.Conflicts {
-		s.metrics.conflict(c.Group)
+	if r.Diverged != "" {
+		s.metrics.divergedClient.Inc()
+		s.log.WarnContext(ctx, "a client's copy differs from the board", "board", id, "user", e.User, "client", r.Client, "seq", r.Since, "hash", fmt.Sprintf("%.16s", r.Diverged))
 	}
+	if d.Reset && !d.More && board.FormatHash(sum(d.Rows)) != d.Hash {
+		s.metrics.divergedStore.Inc()
+		s.log.ErrorContext(ctx, "the rows of a board are not those of its hash", "board", id, "seq", d.To)
+	}
+	return answer(e, d, store.Page(&d, since, maxPage))
 }
 
-// publish sends a delta to the subscribers. Where only strangers and viewers tried something there is nothing to tell.
-func (s *Service) publish(e *worker.Event, d board.Delta) error {
-	known := false
-	for _, r := range d.Results {
-		known = known || r.Seq > 0
+// sum is the hash of a board with these rows.
+func sum(rows []*board.Row) (h uint64) {
+	for _, r := range rows {
+		h += r.Hash()
 	}
-	if !known {
-		return nil
-	}
-	data, err := json.Marshal(d)
-	if err != nil {
-		return err
-	}
-	if d.From == d.To || len(data) > maxPublished {
-		// Only repeated: the delta may have been lost with the backend that had it. Or too much: a copy that is behind pulls.
-		look := board.Delta{Board: d.Board, From: d.To, To: d.To, HLC: d.HLC, Hash: d.Hash}
-		if data, err = json.Marshal(look); err != nil {
-			return err
-		}
-	}
-	e.Publish(e.Channel, data, worker.Binary(false))
-	return nil
+	return h
 }
 
 // answer replies with v, or with what err says of the request. Other errors are the store's.

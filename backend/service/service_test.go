@@ -2,11 +2,15 @@ package service_test
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,21 +32,66 @@ type bed struct {
 	redis *redistest.Server
 	keys  stream.Keys
 	set   *metrics.Set
+	store *sqlite.Store
+	file  string
+	log   buffer
+	clock atomic.Int64 // unix ms; 0: the real one
 	ref   int
+}
+
+// buffer is what was logged.
+type buffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }
 
 func newBed(t *testing.T) *bed {
 	t.Helper()
+	b := newStore(t)
+	b.start()
+	return b
+}
+
+// newStore is a bed whose service does not run yet.
+func newStore(t *testing.T) *bed {
+	t.Helper()
 	b := &bed{t: t, redis: redistest.Start(t), set: metrics.NewSet()}
-	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "boards.db"), board.Rules{}, nil)
-	if err != nil {
+	var err error
+	b.file = filepath.Join(t.TempDir(), "boards.db")
+	if b.store, err = sqlite.Open(t.Context(), b.file, board.Rules{}, b.now); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { b.store.Close() })
+	return b
+}
+
+func (b *bed) now() time.Time {
+	if ms := b.clock.Load(); ms > 0 {
+		return time.UnixMilli(ms)
+	}
+	return time.Now()
+}
+
+func (b *bed) start() {
+	t := b.t
+	t.Helper()
 	w, err := worker.New(worker.Config{Redis: b.redis.URL(), Partitions: partitions})
 	if err != nil {
 		t.Fatal(err)
 	}
-	service.New(store, b.set, nil).Register(w)
+	service.New(service.Config{Store: b.store, Metrics: b.set, Now: b.now, Logger: slog.New(slog.NewTextHandler(&b.log, nil))}).Register(w)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- w.Run(ctx) }()
@@ -51,16 +100,19 @@ func newBed(t *testing.T) *bed {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		store.Close()
 	})
-	return b
 }
 
 // send sends a request of a user. Its answer comes into the stream of the node of that name.
 func (b *bed) send(user, channel, body string) {
 	b.t.Helper()
+	b.sendAs("req", user, channel, body)
+}
+
+func (b *bed) sendAs(kind, user, channel, body string) {
+	b.t.Helper()
 	b.ref++
-	b.redis.CLI("XADD", b.keys.In(stream.Partition(channel, partitions)), "*", "kind", "req", "ch", channel, "node", user, "conn", "c", "user", user,
+	b.redis.CLI("XADD", b.keys.In(stream.Partition(channel, partitions)), "*", "kind", kind, "ch", channel, "node", user, "conn", "c", "user", user,
 		"ref", fmt.Sprint(b.ref), "at", fmt.Sprint(time.Now().UnixMilli()), "enc", "t", "data", body)
 }
 
@@ -75,17 +127,29 @@ func (b *bed) ask(user, channel string, body any) string {
 		}
 		text = string(data)
 	}
-	if b.redis.CLI("EXISTS", b.keys.Node(user)) == "0" {
-		b.redis.CLI("XADD", b.keys.Node(user), "*", "kind", "wake") // a node that lives has a stream
-	}
+	b.open(user)
 	b.send(user, channel, text)
+	return b.answer(user)
+}
+
+// open makes the stream of a user's node: a node that lives has one.
+func (b *bed) open(user string) {
+	b.t.Helper()
+	if b.redis.CLI("EXISTS", b.keys.Node(user)) == "0" {
+		b.redis.CLI("XADD", b.keys.Node(user), "*", "kind", "wake")
+	}
+}
+
+// answer waits for the answer to what was sent last.
+func (b *bed) answer(user string) string {
+	b.t.Helper()
 	want := fmt.Sprintf("ref\n%d\n", b.ref)
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); <-time.After(2 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); <-time.After(2 * time.Millisecond) {
 		if last := b.redis.CLI("XREVRANGE", b.keys.Node(user), "+", "-", "COUNT", "1"); strings.Contains(last+"\n", want) {
 			return last
 		}
 	}
-	b.t.Fatalf("no answer to %s on %s: %s", user, channel, text)
+	b.t.Fatalf("no answer to %s", user)
 	return ""
 }
 
@@ -96,6 +160,19 @@ func (b *bed) want(user, channel string, body any, texts ...string) {
 		if !strings.Contains(got, text) {
 			b.t.Errorf("%s on %s, %v: no %s in %s", user, channel, body, text, got)
 		}
+	}
+}
+
+// corrupt changes the file behind everybody's back.
+func (b *bed) corrupt(statement string) {
+	b.t.Helper()
+	db, err := sql.Open("sqlite", b.file)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(b.t.Context(), statement); err != nil {
+		b.t.Fatal(err)
 	}
 }
 
@@ -118,6 +195,7 @@ func TestRequests(t *testing.T) {
 	b.want("ann", "workspace:w", do{"do": "create", "name": "W"}, "{}")
 	b.want("ann", "workspace:w", do{"do": "create", "name": "W"}, `"code":409`)
 	b.want("ann", "workspace:w", do{"do": "create_board", "id": "b", "title": "B"}, `"role":"owner"`)
+	b.want("ann", "workspace:w", do{"do": "create_board", "id": "b", "title": "C"}, `"code":409`, `"current":{"id":"b","workspace":"w","title":"B","version":1`)
 	b.want("ann", "workspace:w", do{"do": "set_member", "user": "bob", "role": "editor"}, `"version":1`)
 	b.want("ann", "workspace:w", do{"do": "set_member", "user": "eve", "role": "viewer"}, `"version":1`)
 	b.want("ann", "workspace:w", do{"do": "set_member", "user": "eve", "role": "king"}, `"code":400`)

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -26,7 +27,12 @@ type workspaceRequest struct {
 // Workspace handles what comes on workspace:ID.
 func (s *Service) Workspace(ctx context.Context, e *worker.Event) error {
 	id := strings.TrimPrefix(e.Channel, WorkspaceNamespace+":")
-	if e.Kind != stream.KindReq {
+	switch e.Kind {
+	case stream.KindReq:
+	case stream.KindSub:
+		_, err := s.store.Members(ctx, e.User, id)
+		return admit(e, err)
+	default:
 		return nil
 	}
 	var r workspaceRequest
@@ -50,6 +56,11 @@ func (s *Service) Workspace(ctx context.Context, e *worker.Event) error {
 			return refuse(e, 400, fmt.Sprintf("id: %.80q is no ID", r.ID), nil)
 		}
 		b, err := s.store.CreateBoard(ctx, e.User, id, r.ID, r.Title)
+		if errors.Is(err, store.ErrExists) {
+			if now, hidden := s.store.Board(ctx, e.User, r.ID); hidden == nil {
+				return refuse(e, 409, err.Error(), now)
+			}
+		}
 		return answer(e, b, err)
 	case "set_member":
 		return s.setMember(ctx, e, id, store.Member{User: r.User, Role: r.Role, Version: r.Version})
@@ -66,22 +77,4 @@ func within(boards []store.Board, workspace string) []store.Board {
 		}
 	}
 	return out
-}
-
-// setMember changes a role. Who has none any more loses the subscriptions to all boards of the workspace.
-func (s *Service) setMember(ctx context.Context, e *worker.Event, id string, m store.Member) error {
-	if m.User == "" || len(m.User) > 128 || !m.Role.Valid() {
-		return refuse(e, 400, "user is empty or too long, or role is not owner, editor, viewer or \"\"", nil)
-	}
-	boards, err := s.store.Boards(ctx, e.User) // before: an owner may be about to leave
-	if err != nil {
-		return fmt.Errorf("service: %s: %w", e.Channel, err)
-	}
-	out, err := s.store.SetMember(ctx, e.User, id, m)
-	if err == nil && m.Role == store.None {
-		for _, b := range within(boards, id) {
-			e.Revoke(BoardNamespace+":"+b.ID, m.User)
-		}
-	}
-	return answer(e, out, err)
 }

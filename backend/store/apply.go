@@ -25,6 +25,8 @@ type Tx interface {
 	Client(id string) (Client, error)
 	// Result is the result that a mutation had.
 	Result(client string, n int64) (board.Result, error)
+	// Before is the sequence number of the last mutation that came before a time, unix ms; 0 if none did.
+	Before(at int64) (seq int64, err error)
 	// All are all rows.
 	All() ([]*board.Row, error)
 	// Save writes everything.
@@ -51,6 +53,7 @@ type Changes struct {
 	Log       []Entry
 	Clients   map[string]Client
 	Conflicts []board.Conflict
+	Resolved  int64 // conflicts of mutations up to this sequence number go
 }
 
 // Entry is what the log keeps of a mutation.
@@ -163,8 +166,9 @@ func (b *batch) one(m *board.Mutation) error {
 	if err != nil {
 		return err
 	}
-	refuse := func(code, text string) {
-		b.answer(m, board.Result{N: m.N, Status: board.Rejected, Code: code, Text: text})
+	refuse := func(code, text string) { // nothing of it is kept
+		r := board.Result{N: m.N, Status: board.Rejected, Code: code, Text: text}
+		b.delta.Results = append(b.delta.Results, board.ClientResult{Client: m.Client, Result: r, Private: true})
 	}
 	if role == None {
 		refuse(board.CodeNoBoard, "there is no such board, or not for you")
@@ -243,7 +247,8 @@ func (b *batch) repeat(m *board.Mutation) error {
 	return nil
 }
 
-// Collect purges what was deleted before a time. The purge has a sequence number; who has seen less needs a snapshot then.
+// Collect purges what was deleted before a time, and conflicts that came about before it. A purge of rows has a sequence number; who has
+// seen less needs a snapshot then.
 func Collect(tx Tx, user, id string, before time.Time, now time.Time) (board.Delta, error) {
 	if err := tx.Prepare(Wanted{Users: []string{user}}); err != nil {
 		return board.Delta{}, err
@@ -255,11 +260,16 @@ func Collect(tx Tx, user, id string, before time.Time, now time.Time) (board.Del
 	if role, err := tx.Role(user); err != nil || !role.Edits() {
 		return board.Delta{}, cmp.Or(err, ErrDenied)
 	}
+	upTo, err := tx.Before(before.UnixMilli())
+	if err != nil {
+		return board.Delta{}, err
+	}
 	rows, err := tx.All()
 	if err != nil {
 		return board.Delta{}, err
 	}
-	d := board.Delta{Board: id, From: head.Seq, Purged: board.Collect(rows, before.UnixMilli()*1000)}
+	d := board.Delta{Board: id, From: head.Seq, Purged: board.Collect(rows, upTo)}
+	changes := &Changes{Purged: d.Purged, Resolved: upTo}
 	if len(d.Purged) > 0 {
 		gone := make(map[board.Key]bool)
 		for _, k := range d.Purged {
@@ -273,9 +283,10 @@ func Collect(tx Tx, user, id string, before time.Time, now time.Time) (board.Del
 		head.Seq++
 		head.GC = head.Seq
 		head.HLC = max(head.HLC+1, now.UnixMilli()*1000)
-		if err := tx.Save(&Changes{Head: head, Purged: d.Purged}); err != nil {
-			return board.Delta{}, err
-		}
+	}
+	changes.Head = head
+	if err := tx.Save(changes); err != nil {
+		return board.Delta{}, err
 	}
 	d.To, d.GC, d.HLC, d.Hash = head.Seq, head.GC, head.HLC, board.FormatHash(head.Hash)
 	return d, nil

@@ -18,8 +18,21 @@ func PullDelta(id string, head board.Head, since Since) board.Delta {
 	return d
 }
 
+// Cut notes that the rows of a pull end with those of a sequence number, because of its limit. Whoever would have to begin anew and has
+// something is told to forget it, and no more.
+func Cut(d *board.Delta, since Since, last int64) {
+	if last <= 0 || last >= d.To {
+		return
+	}
+	if d.Reset && since.Seq > 0 {
+		last, d.Rows = 0, nil
+	}
+	d.More, d.Hash, d.To = true, "", last
+	d.Conflicts = slices.DeleteFunc(d.Conflicts, func(c board.Conflict) bool { return c.Seq > last })
+}
+
 // Page cuts the answer to a pull to about so many bytes: what has changed first, up to some sequence number, with the promise of
-// more. The changes of one mutation stay together. Who has to begin anew and has something is told to forget it, and no more.
+// more. The changes of one mutation stay together.
 func Page(d *board.Delta, since Since, size int) error {
 	slices.SortStableFunc(d.Rows, func(a, b *board.Row) int { return cmp.Compare(a.Seq, b.Seq) })
 	for i, row := range d.Rows {
@@ -30,14 +43,9 @@ func Page(d *board.Delta, since Since, size int) error {
 		if size -= len(data); size >= 0 || i == 0 || row.Seq == d.Rows[i-1].Seq {
 			continue
 		}
-		d.More, d.Hash = true, ""
-		if d.Reset && since.Seq > 0 {
-			i, d.To = 0, 0
-		} else {
-			d.To = d.Rows[i-1].Seq
-		}
+		last := d.Rows[i-1].Seq
 		d.Rows = d.Rows[:i]
-		d.Conflicts = slices.DeleteFunc(d.Conflicts, func(c board.Conflict) bool { return c.Seq > d.To })
+		Cut(d, since, last)
 		return nil
 	}
 	return nil

@@ -81,6 +81,7 @@ type Since struct {
 	GC     int64  // the last purge that it knows of
 	Client string // whose results are wanted, may be ""
 	N      int64  // results after this one
+	Limit  int    // of rows, about: what a mutation has changed stays together; 0: none
 }
 
 // Logged is an entry of a board's log.
@@ -119,7 +120,8 @@ type Store interface {
 	Pull(ctx context.Context, user, id string, since Since) (board.Delta, error)
 	// Log lists the entries with a sequence number after one, oldest first, at most limit. ErrNotFound.
 	Log(ctx context.Context, user, id string, after int64, limit int) ([]Logged, error)
-	// Collect purges rows of a board that were deleted before a time, as a user who may edit it. ErrNotFound, ErrDenied.
+	// Collect purges rows of a board that were deleted before a time, and conflicts that came about before it, as a user who may edit
+	// it. ErrNotFound, ErrDenied.
 	Collect(ctx context.Context, user, id string, before time.Time) (board.Delta, error)
 	// Close ends it.
 	Close() error

@@ -16,6 +16,8 @@ type item struct {
 	p *part
 	d redis.Delivery
 	e *Event // nil until decoded, and if it is none
+
+	done bool // handled together with an earlier one
 }
 
 // line names what the entry must stay in order with.
@@ -63,7 +65,7 @@ func (s *shard) handleBatch(ctx context.Context, items []item) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if it.p.over() {
+		if it.p.over() || it.done {
 			continue
 		}
 		if it.e == nil {
@@ -84,6 +86,18 @@ func (s *shard) handleBatch(ctx context.Context, items []item) error {
 			s.bury(it, causeKilled, errKilled)
 			continue
 		}
+		if group := s.w.gather(items[i:], seen); group != nil {
+			if s.w.dispatchBatch(ctx, group) {
+				for _, it := range group {
+					s.settle(it, seen)
+				}
+				handled += len(group)
+				continue
+			}
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+		}
 		if err := s.w.dispatch(ctx, it.e); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err() // not the entry's fault
@@ -91,17 +105,23 @@ func (s *shard) handleBatch(ctx context.Context, items []item) error {
 			s.failed(ctx, it, err)
 			continue
 		}
-		o := it.e.outcome()
-		if o.Seen != "" {
-			seen[o.Seen] = o.SeenValue
-		}
-		it.p.outcomes = append(it.p.outcomes, o)
+		s.settle(it, seen)
 		handled++
 	}
 	if handled > 0 {
 		s.w.metrics.batch.Update(float64(handled))
 	}
 	return nil
+}
+
+// settle leaves what was asked for to be committed.
+func (s *shard) settle(it *item, seen map[string]string) {
+	o := it.e.outcome()
+	if o.Seen != "" {
+		seen[o.Seen] = o.SeenValue
+	}
+	it.p.outcomes = append(it.p.outcomes, o)
+	it.done = true
 }
 
 // decode sets the events of the items, and says why one has none.

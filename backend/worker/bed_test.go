@@ -244,21 +244,30 @@ type testWorker struct {
 // start runs a worker until the test ends.
 func (b *bed) start(handlers map[string]Handler, change ...func(*Config)) *testWorker {
 	b.t.Helper()
+	return b.startWith(func(w *Worker) {
+		for namespace, h := range handlers {
+			w.Handle(namespace, h)
+		}
+	}, change...)
+}
+
+func (b *bed) startWith(register func(*Worker), change ...func(*Config)) *testWorker {
+	b.t.Helper()
 	log := &logBuffer{}
 	cfg := Config{
 		Redis: cmp.Or(b.url, "redis://"+b.addr+"/0"), Prefix: b.keys.Prefix, Partitions: testPartitions, Concurrency: 2, ClaimAfter: testClaimAfter,
 		Logger: slog.New(slog.NewTextHandler(log, nil)),
 	}
 	for _, c := range change {
-		c(&cfg)
+		if c != nil {
+			c(&cfg)
+		}
 	}
 	w, err := New(cfg)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	for namespace, h := range handlers {
-		w.Handle(namespace, h)
-	}
+	register(w)
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &testWorker{Worker: w, t: b.t, log: log, cancel: cancel, done: make(chan struct{})}
 	go func() {

@@ -22,7 +22,8 @@ type Event struct {
 	Conn    string    // session of the client's connection
 	Node    string    // the gateway that has it
 	At      time.Time // when the gateway had it, to the millisecond; zero if it did not say
-	Trace   string    // W3C traceparent, may be ""
+	Trace   string    // W3C traceparent, may be ""; effects carry it, so a handler that finds one in Data sets it here
+	Attempt int64     // 1 at first; more: a process may have died over it and left half of what a handler does
 	Binary  bool      // encoding of Data: binary, or text
 	Data    []byte
 
@@ -66,7 +67,7 @@ func newEvent(d redis.Delivery, keys stream.Keys) (*Event, error) {
 	e := &Event{
 		Kind: in.Kind, Channel: in.Channel, User: in.User, ID: in.ID, Conn: in.Conn, Node: in.Node,
 		Trace: in.Trace, Binary: in.Binary, Data: []byte(in.Data),
-		ref: in.Ref, at: in.At, entry: d.Ref,
+		Attempt: d.Attempt, ref: in.Ref, at: in.At, entry: d.Ref,
 	}
 	if in.At > 0 {
 		e.At = time.UnixMilli(in.At)
@@ -202,11 +203,14 @@ func (e *Event) effect(data []byte, opts []Option) effect {
 
 // fail replaces whatever the handler asked for by one error answer.
 func (e *Event) fail(code int, text string) {
-	e.publications, e.answers, e.answered = nil, nil, nil
+	e.clear()
 	e.seen = "" // the client may try the same ID again
 	e.ReplyError(code, text)
 	e.Deny(code, text)
 }
+
+// clear throws away what was asked for.
+func (e *Event) clear() { e.publications, e.answers, e.answered = nil, nil, nil }
 
 // outcome is what is committed for the event.
 func (e *Event) outcome() redis.Outcome {

@@ -15,6 +15,7 @@ type instruments struct {
 	set           *metrics.Set
 	entries       map[stream.Kind]*metrics.Counter // decoded, of all deliveries
 	batch         *metrics.Histogram               // entries handled at once
+	groups        *metrics.Histogram               // events of one call of a batch handler
 	lag           *metrics.Histogram               // from the gateway's clock to our reading
 	duplicates    *metrics.Counter
 	claims        *metrics.Counter // entries taken over
@@ -26,6 +27,7 @@ type instruments struct {
 	undecodable   *metrics.Counter
 	noHandler     *metrics.Counter
 	handlerErrors *metrics.Counter
+	batchErrors   *metrics.Counter // of batch handlers, whose events were handled again one by one
 	panics        *metrics.Counter
 	outages       *metrics.Counter
 
@@ -66,6 +68,7 @@ func newInstruments(set *metrics.Set, group string) *instruments {
 		set:           set,
 		entries:       make(map[stream.Kind]*metrics.Counter),
 		batch:         set.GetOrCreateHistogram("millrace_backend_batch_entries"),
+		groups:        set.GetOrCreateHistogram("millrace_backend_group_entries"),
 		lag:           set.GetOrCreateHistogram("millrace_backend_lag_seconds"),
 		duplicates:    set.GetOrCreateCounter("millrace_backend_duplicates_total"),
 		claims:        set.GetOrCreateCounter("millrace_backend_claims_total"),
@@ -77,6 +80,7 @@ func newInstruments(set *metrics.Set, group string) *instruments {
 		undecodable:   failures("undecodable"),
 		noHandler:     failures("no_handler"),
 		handlerErrors: failures("handler"),
+		batchErrors:   failures("batch"),
 		panics:        failures("panic"),
 		outages:       set.GetOrCreateCounter("millrace_backend_redis_outages_total"),
 	}

@@ -33,8 +33,15 @@ const Any = "*"
 // different partitions.
 type Handler func(ctx context.Context, e *Event) error
 
+// BatchHandler handles several events of one channel at once, in their order: where one transaction is cheaper than many. It is called with
+// two or more, of which none was handled before. An error or a panic undoes what it asked for; then each event is handled by itself, by
+// the namespace's [Handler], so that one bad event harms no other.
+type BatchHandler func(ctx context.Context, events []*Event) error
+
 type route struct {
 	handle  Handler
+	batch   BatchHandler // nil: each by itself
+	most    int
 	seconds *metrics.Histogram
 }
 
@@ -101,6 +108,22 @@ func (w *Worker) Handle(namespace string, h Handler) {
 		panic(fmt.Sprintf("worker: a second handler for namespace %q", namespace))
 	}
 	w.routes[namespace] = route{handle: h, seconds: w.metrics.handler(namespace)}
+}
+
+// HandleBatch has events of a namespace that has a handler already handled together where they are there together: those of one channel
+// that were read at once, most of them at most.
+func (w *Worker) HandleBatch(namespace string, most int, h BatchHandler) {
+	r, ok := w.routes[namespace]
+	switch {
+	case w.started.Load():
+		panic("worker: HandleBatch after Run")
+	case !ok || r.batch != nil:
+		panic(fmt.Sprintf("worker: namespace %q must have a handler, and no batch handler yet", namespace))
+	case h == nil || most < 2:
+		panic(fmt.Sprintf("worker: no batch handler for namespace %q, or for fewer than 2 events", namespace))
+	}
+	r.batch, r.most = h, most
+	w.routes[namespace] = r
 }
 
 // Ready returns nil while the worker is connected and reading, otherwise the reason why not.

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/VictoriaMetrics/metrics"
+
 	"github.com/millracehq/millrace/backend/board"
 	"github.com/millracehq/millrace/backend/store"
 	"github.com/millracehq/millrace/backend/store/postgres"
@@ -21,13 +23,20 @@ const (
 )
 
 // openStore opens the boards of an address that checkDatabase has let pass.
-func openStore(ctx context.Context, address string) (store.Store, error) {
+func openStore(ctx context.Context, address, replica string, set *metrics.Set) (store.Store, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	if path, ok := strings.CutPrefix(address, sqliteScheme); ok {
 		return sqlite.Open(ctx, path, board.Rules{}, nil)
 	}
-	return postgres.Open(ctx, address, board.Rules{}, nil)
+	s, err := postgres.Open(ctx, address, board.Rules{}, nil)
+	if err != nil || replica == "" {
+		return s, err
+	}
+	if err := s.UseReplica(ctx, replica, set); err != nil {
+		return nil, errors.Join(fmt.Errorf("replica: %w", err), s.Close())
+	}
+	return s, nil
 }
 
 func migrateUsage() string {

@@ -75,12 +75,12 @@ func serve(ctx context.Context, o *options, log *slog.Logger) error {
 	w.Handle("echo", echo)
 	w.Handle(worker.Any, others)
 	if o.database != "" {
-		boards, err := openStore(ctx, o.database)
+		boards, err := openStore(ctx, o.database, o.replica, set)
 		if err != nil {
 			return fmt.Errorf("--database: %w", err)
 		}
 		defer boards.Close()
-		service.New(boards, set, nil).Register(w)
+		service.New(service.Config{Store: boards, Metrics: set, Logger: log, Together: o.together, Keep: o.keep}).Register(w)
 	}
 
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.listen)

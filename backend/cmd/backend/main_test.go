@@ -10,11 +10,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/millracehq/millrace/backend/store/postgres"
 	"github.com/millracehq/millrace/gateway/stream"
 	"github.com/millracehq/millrace/internal/pgtest"
 	"github.com/millracehq/millrace/internal/redistest"
@@ -113,12 +115,12 @@ func TestMigrate(t *testing.T) {
 	db := pgtest.Start(t)
 	db.SQL("postgres", "CREATE ROLE owner LOGIN CREATEROLE; CREATE ROLE app LOGIN")
 	db.SQL("postgres", "CREATE DATABASE boards OWNER owner")
-	owner, app := db.URL("owner", "boards"), db.URL("app", "boards")
-	runProgram(t, nil, "migrate", "status", "--database", owner).want(t, 1, "version 0 of 1", "migrate up")
+	owner, app, version := db.URL("owner", "boards"), db.URL("app", "boards"), strconv.Itoa(postgres.Version())
+	runProgram(t, nil, "migrate", "status", "--database", owner).want(t, 1, "version 0 of "+version, "migrate up")
 	runProgram(t, nil, "--listen", "127.0.0.1:0", "--database", app).want(t, 1, "--database", "migrate up")
-	runProgram(t, []string{"MILLRACE_DATABASE=" + owner}, "migrate", "up").want(t, 0, "ran 0001_boards.sql", "version 1")
-	runProgram(t, nil, "migrate", "up", "--database", owner).want(t, 0, "version 1")
-	runProgram(t, nil, "migrate", "status", "--database", owner).want(t, 0, "version 1 of 1")
+	runProgram(t, []string{"MILLRACE_DATABASE=" + owner}, "migrate", "up").want(t, 0, "ran 0001_boards.sql", "version "+version)
+	runProgram(t, nil, "migrate", "up", "--database", owner).want(t, 0, "version "+version)
+	runProgram(t, nil, "migrate", "status", "--database", owner).want(t, 0, "version "+version+" of "+version)
 	runProgram(t, nil, "--listen", "127.0.0.1:0", "--database", app).want(t, 1, "grant millrace_app")
 	runProgram(t, nil, "--listen", "127.0.0.1:0", "--database", db.URL("postgres", "boards")).want(t, 1, "bypasses row-level security")
 }

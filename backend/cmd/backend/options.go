@@ -8,7 +8,10 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/millracehq/millrace/backend/service"
+	"github.com/millracehq/millrace/backend/store"
 	"github.com/millracehq/millrace/backend/worker"
 	"github.com/millracehq/millrace/gateway/stream"
 )
@@ -19,6 +22,9 @@ var errHelp = flag.ErrHelp
 type options struct {
 	worker    worker.Config
 	database  string
+	replica   string
+	together  int
+	keep      time.Duration
 	listen    string
 	logLevel  slog.Level
 	logFormat string
@@ -37,6 +43,9 @@ func (o *options) flags() *flag.FlagSet {
 	f.SetOutput(io.Discard) // run prints the error
 	streamFlags(f, &o.worker.Redis, &o.worker.Prefix, &o.worker.Partitions, &o.worker.Group)
 	f.StringVar(&o.database, "database", "", "`address` of the boards: sqlite:FILE or postgres://USER@HOST/NAME; without one there are no boards")
+	f.StringVar(&o.replica, "database-replica", "", "`address` of a streaming replica of the database, postgres://USER@HOST/NAME, for reads that allow it")
+	f.IntVar(&o.together, "commit-together", service.DefaultTogether, "mutations of one board that were there at once are committed together, at most `n`; 1: each request by itself")
+	f.DurationVar(&o.keep, "keep-deleted", service.DefaultKeep, "`duration` for which boards keep what was deleted, and conflicts")
 	f.StringVar(&o.listen, "listen", "127.0.0.1:8000", "`host:port` of /healthz, /readyz and /metrics")
 	f.IntVar(&o.worker.Concurrency, "concurrency", 4, "`n` partitions are worked on at a time")
 	f.IntVar(&o.worker.MaxAttempts, "max-attempts", 5, "an entry whose handler fails `n` times becomes a dead letter")
@@ -102,6 +111,15 @@ func parseOptions(args []string, env func(string) (string, bool)) (*options, err
 	}
 	if err := checkDatabase(o.database); err != nil {
 		faults = append(faults, err)
+	}
+	if o.replica != "" && (!strings.HasPrefix(o.database, "postgres") || !strings.HasPrefix(o.replica, "postgres")) {
+		faults = append(faults, errors.New("--database-replica: it and --database must be postgres://…"))
+	}
+	if o.together < 1 || o.together > store.MaxBatch {
+		faults = append(faults, fmt.Errorf("--commit-together: %d is not in 1 to %d", o.together, store.MaxBatch))
+	}
+	if o.keep <= 0 {
+		faults = append(faults, fmt.Errorf("--keep-deleted: %v is not over 0", o.keep))
 	}
 	if o.logFormat != "text" && o.logFormat != "json" {
 		faults = append(faults, fmt.Errorf("--log-format: %q is neither text nor json", o.logFormat))

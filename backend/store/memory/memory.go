@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -216,6 +217,12 @@ func (s *Store) Pull(_ context.Context, user, id string, since store.Since) (boa
 			d.Rows = append(d.Rows, r)
 		}
 	}
+	slices.SortStableFunc(d.Rows, func(a, b *board.Row) int { return cmp.Compare(a.Seq, b.Seq) })
+	last := int64(math.MaxInt64)
+	if since.Limit > 0 && len(d.Rows) >= since.Limit {
+		last = d.Rows[since.Limit-1].Seq
+		d.Rows = slices.DeleteFunc(d.Rows, func(r *board.Row) bool { return r.Seq > last })
+	}
 	for _, c := range t.conflicts {
 		if c.Seq > d.From {
 			d.Conflicts = append(d.Conflicts, c)
@@ -226,6 +233,7 @@ func (s *Store) Pull(_ context.Context, user, id string, since store.Since) (boa
 			d.Results = append(d.Results, board.ClientResult{Client: e.Client, Result: e.Result})
 		}
 	}
+	store.Cut(&d, since, last)
 	return d, nil
 }
 
@@ -260,6 +268,15 @@ func (t *tx) Prepare(store.Wanted) error { return nil }
 
 func (t *tx) Client(id string) (store.Client, error) { return t.clients[id], nil }
 
+func (t *tx) Before(at int64) (seq int64, err error) {
+	for _, e := range t.log {
+		if e.At < at {
+			seq = max(seq, e.Result.Seq)
+		}
+	}
+	return seq, nil
+}
+
 func (t *tx) All() ([]*board.Row, error) { return t.Table.All(), nil }
 
 func (t *tx) Result(client string, n int64) (board.Result, error) {
@@ -279,6 +296,7 @@ func (t *tx) Save(c *store.Changes) error {
 	for _, k := range c.Purged {
 		t.Delete(k)
 	}
+	t.conflicts = slices.DeleteFunc(t.conflicts, func(one board.Conflict) bool { return one.Seq <= c.Resolved })
 	t.log = append(t.log, c.Log...)
 	t.conflicts = append(t.conflicts, c.Conflicts...)
 	maps.Copy(t.clients, c.Clients)

@@ -33,11 +33,29 @@ type Store struct {
 	rules board.Rules
 	now   func() time.Time
 	pool  *pgxpool.Pool
+
+	replica *replica // nil: none
 }
 
 // Open connects to a database whose schema is that of this program. The zero Rules are the product's; now is the clock,
 // default [time.Now].
 func Open(ctx context.Context, url string, rules board.Rules, now func() time.Time) (*Store, error) {
+	pool, err := newPool(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	if now == nil {
+		now = time.Now
+	}
+	s := &Store{rules: rules, now: now, pool: pool}
+	if err := checkVersion(ctx, pool); err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func newPool(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, fmt.Errorf("postgres: %w", err)
@@ -49,28 +67,20 @@ func Open(ctx context.Context, url string, rules board.Rules, now func() time.Ti
 	if err != nil {
 		return nil, fmt.Errorf("postgres: %w", err)
 	}
-	if now == nil {
-		now = time.Now
-	}
-	s := &Store{rules: rules, now: now, pool: pool}
-	if err := s.checkVersion(ctx); err != nil {
-		pool.Close()
-		return nil, err
-	}
-	return s, nil
+	return pool, nil
 }
 
-func (s *Store) checkVersion(ctx context.Context) error {
+func checkVersion(ctx context.Context, pool *pgxpool.Pool) error {
 	var version int
 	var free bool // of row-level security
-	err := s.pool.QueryRow(ctx, "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user").Scan(&free)
+	err := pool.QueryRow(ctx, "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user").Scan(&free)
 	if err != nil {
 		return fmt.Errorf("postgres: %w", err)
 	}
 	if free {
 		return errors.New("postgres: this user bypasses row-level security: log in as another one, which has been granted millrace_app")
 	}
-	err = s.pool.QueryRow(ctx, "SELECT count(*) FROM app.migrations").Scan(&version)
+	err = pool.QueryRow(ctx, "SELECT count(*) FROM app.migrations").Scan(&version)
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return fmt.Errorf("postgres: %w: run `backend migrate up` as the owner, and grant millrace_app to this user", e)
 	}
@@ -86,13 +96,16 @@ func (s *Store) checkVersion(ctx context.Context) error {
 // Close implements [store.Store].
 func (s *Store) Close() error {
 	s.pool.Close()
+	if s.replica != nil {
+		s.replica.pool.Close()
+	}
 	return nil
 }
 
 // as runs f in a transaction of a user, again when others got in the way.
-func (s *Store) as(ctx context.Context, user string, opts pgx.TxOptions, f func(pgx.Tx) error) error {
+func (s *Store) as(ctx context.Context, pool *pgxpool.Pool, user string, opts pgx.TxOptions, f func(pgx.Tx) error) error {
 	for try := 1; ; try++ {
-		err := pgx.BeginTxFunc(ctx, s.pool, opts, func(tx pgx.Tx) error {
+		err := pgx.BeginTxFunc(ctx, pool, opts, func(tx pgx.Tx) error {
 			if user != "" {
 				if _, err := tx.Exec(ctx, setUser, user); err != nil {
 					return err
@@ -113,6 +126,12 @@ func (s *Store) as(ctx context.Context, user string, opts pgx.TxOptions, f func(
 
 const setUser = "SELECT set_config('app.user_id', $1, true)"
 
+// setBoard has the transaction see no other board.
+const setBoard = "SELECT set_config('app.board_id', $1, true)"
+
+// setTrace has the transaction be known by its trace: in pg_stat_activity, and in each line of the log (%a) about it.
+const setTrace = "SELECT set_config('application_name', $1, true)"
+
 // passing reports whether the same transaction may go well the next time: serialization and deadlock, somebody else's insertion of the
 // same, a right that was taken between two statements.
 func passing(err error) bool {
@@ -121,12 +140,30 @@ func passing(err error) bool {
 }
 
 func (s *Store) write(ctx context.Context, user string, f func(pgx.Tx) error) error {
-	return s.as(ctx, user, pgx.TxOptions{}, f)
+	return s.as(ctx, s.pool, user, pgx.TxOptions{}, f)
 }
 
 // read sees one moment in all its statements.
 func (s *Store) read(ctx context.Context, user string, f func(pgx.Tx) error) error {
-	return s.as(ctx, user, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, f)
+	return s.as(ctx, s.pool, user, reading(), f)
+}
+
+func reading() pgx.TxOptions {
+	return pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
+}
+
+// readBoard is read on one board.
+func (s *Store) readBoard(ctx context.Context, user, board string, f func(pgx.Tx) error) error {
+	return s.readBoardFrom(ctx, s.pool, user, board, f)
+}
+
+func (s *Store) readBoardFrom(ctx context.Context, pool *pgxpool.Pool, user, board string, f func(pgx.Tx) error) error {
+	return s.as(ctx, pool, "", reading(), func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, setUser+", set_config('app.board_id', $2, true)", user, board); err != nil {
+			return err
+		}
+		return f(tx)
+	})
 }
 
 func role(ctx context.Context, tx pgx.Tx, user, workspace string) (r store.Role, err error) {

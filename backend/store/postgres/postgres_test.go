@@ -83,6 +83,7 @@ func TestStore(t *testing.T) {
 	t.Run("migrate", func(t *testing.T) { t.Parallel(); testMigrate(t, b) })
 	t.Run("catalog", func(t *testing.T) { t.Parallel(); testCatalog(t, b) })
 	t.Run("without a user", func(t *testing.T) { t.Parallel(); testWithoutUser(t, b) })
+	t.Run("trace", func(t *testing.T) { t.Parallel(); testTrace(t, b) })
 	t.Run("plans", func(t *testing.T) { t.Parallel(); testPlans(t, b) })
 }
 
@@ -119,7 +120,7 @@ func testMigrate(t *testing.T, b *bed) {
 	if _, err := postgres.Migrate(t.Context(), owner); err == nil || !strings.Contains(err.Error(), "newer program") {
 		t.Errorf("a newer schema: %v", err)
 	}
-	if _, err := postgres.Open(t.Context(), app, board.Rules{}, nil); err == nil || !strings.Contains(err.Error(), "version 2") {
+	if _, err := postgres.Open(t.Context(), app, board.Rules{}, nil); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("version %d,", postgres.Version()+1)) {
 		t.Errorf("a newer schema: %v", err)
 	}
 }
@@ -214,6 +215,34 @@ func testWithoutUser(t *testing.T, b *bed) {
 	}
 }
 
+// testTrace: a commit is known to the database by its trace, also through PgBouncer, and the next one on that connection is not.
+func testTrace(t *testing.T, b *bed) {
+	const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	name := b.database(t)
+	b.server.SQL(name, `CREATE TABLE public.seen (id serial, name text);
+		CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
+		$$ BEGIN INSERT INTO public.seen (name) VALUES (current_setting('application_name')); RETURN NEW; END $$;
+		CREATE TRIGGER note BEFORE UPDATE ON app.boards FOR EACH ROW EXECUTE FUNCTION public.note()`)
+	s := open(t, b.server.BouncerURL(b.server.Bouncer(1), name), nil)
+	ctx := t.Context()
+	if err := s.CreateWorkspace(ctx, "ann", "w", "W"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.CreateBoard(ctx, "ann", "w", "b", "B"); err != nil {
+		t.Fatal(err)
+	}
+	for n, ctx := range []context.Context{store.WithTrace(ctx, trace), ctx, store.WithTrace(ctx, "'; DROP TABLE app.boards")} {
+		op := board.Op{Op: board.OpPut, Kind: board.KindColumn, ID: fmt.Sprint("c", n), Values: map[string]board.Value{"title": board.Text("t")}}
+		m := &board.Mutation{Client: "c", N: int64(n + 1), Schema: board.Schema, User: "ann", Ops: []board.Op{op}}
+		if d, err := s.Commit(ctx, "b", []*board.Mutation{m}); err != nil || d.To != int64(n+1) {
+			t.Fatalf("%+v, %v", d, err)
+		}
+	}
+	if got := b.server.SQL(name, "SELECT coalesce(nullif(name, ''), 'none') FROM public.seen ORDER BY id"); got != trace+"\nnone\nnone" {
+		t.Errorf("the database has seen %q", got)
+	}
+}
+
 func connect(t *testing.T, cfg *pgx.ConnConfig) *pgx.Conn {
 	t.Helper()
 	conn, err := pgx.ConnectConfig(t.Context(), cfg)
@@ -246,6 +275,19 @@ func testPlans(t *testing.T, b *bed) {
 	if _, err := tx.Exec(t.Context(), "SELECT set_config('app.user_id', 'u7', true)"); err != nil {
 		t.Fatal(err)
 	}
+	explainAll(t, tx, rows)
+	if _, err := tx.Exec(t.Context(), "SELECT set_config('app.board_id', 'b7', true)"); err != nil {
+		t.Fatal(err)
+	}
+	explainAll(t, tx, rows)
+	var n int
+	if err := tx.QueryRow(t.Context(), "SELECT count(DISTINCT board) FROM app.board_rows").Scan(&n); err != nil || n != 1 {
+		t.Errorf("a transaction on one board sees %d, %v", n, err)
+	}
+}
+
+func explainAll(t *testing.T, tx pgx.Tx, rows string) {
+	t.Helper()
 	for _, query := range []string{
 		"SELECT regs FROM app.board_rows WHERE board = 'b7' AND seq > 5 ORDER BY seq, kind, id",
 		"SELECT regs FROM app.board_rows WHERE board = 'b7' AND lane = 'l1' AND pos > 'a5' ORDER BY pos LIMIT 1",

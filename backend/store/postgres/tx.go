@@ -28,6 +28,10 @@ type tx struct {
 func (t *tx) Prepare(w store.Wanted) error {
 	t.roles, t.rows, t.clients = make(map[string]store.Role), make(map[board.Key]*board.Row), make(map[string]store.Client)
 	roles := &pgx.Batch{}
+	roles.Queue(setBoard, t.board)
+	if trace := store.Trace(t.ctx); trace != "" {
+		roles.Queue(setTrace, trace)
+	}
 	for _, user := range w.Users {
 		if user == "" {
 			continue
@@ -181,6 +185,14 @@ func (t *tx) Neighbor(lane, pos string, back bool) (*board.Row, error) {
 
 func (t *tx) Lane(lane string) ([]*board.Row, error) { return t.query("lane = $2 ORDER BY pos", lane) }
 
+func (t *tx) Before(at int64) (seq int64, err error) {
+	err = t.pg.QueryRow(t.ctx, "SELECT seq FROM app.mutations WHERE board = $1 AND seq > 0 AND at < $2 ORDER BY seq DESC LIMIT 1", t.board, at).Scan(&seq)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = nil
+	}
+	return seq, err
+}
+
 func (t *tx) All() ([]*board.Row, error) { return t.query("true ORDER BY kind, id") }
 
 // Save sends everything at once: what belongs to a user as that user, the rest as one who may change the board.
@@ -193,6 +205,10 @@ func (t *tx) Save(c *store.Changes) error {
 		s.rows(c.Rows)
 		s.purge(c.Purged)
 		s.conflicts(c.Conflicts)
+	}
+	if c.Resolved > 0 {
+		s.queue(setUser, t.user)
+		s.queue("DELETE FROM app.conflicts WHERE board = $1 AND seq <= $2", t.board, c.Resolved)
 	}
 	byUser := make(map[string][]store.Entry)
 	for _, e := range c.Log {

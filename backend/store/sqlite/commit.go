@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"math"
 	"time"
 
 	"github.com/millracehq/millrace/backend/board"
@@ -44,7 +45,14 @@ func (s *Store) Pull(ctx context.Context, user, id string, since store.Since) (d
 			return err
 		}
 		d = store.PullDelta(id, head, since)
-		if d.Rows, err = x.rows("seq > ? ORDER BY seq, kind, id", d.From); err != nil {
+		last := int64(math.MaxInt64)
+		if since.Limit > 0 {
+			err := t.QueryRowContext(ctx, "SELECT seq FROM board_rows WHERE board = ? AND seq > ? ORDER BY seq LIMIT 1 OFFSET ?", id, d.From, since.Limit-1).Scan(&last)
+			if err != nil && !errors.Is(err, sql.ErrNoRows) {
+				return err
+			}
+		}
+		if d.Rows, err = x.rows("seq > ? AND seq <= ? ORDER BY seq, kind, id", d.From, last); err != nil {
 			return err
 		}
 		rows, err := t.QueryContext(ctx, "SELECT body FROM conflicts WHERE board = ? AND seq > ? ORDER BY seq, i", id, d.From)
@@ -74,6 +82,7 @@ func (s *Store) Pull(ctx context.Context, user, id string, since store.Since) (d
 			}
 			d.Results = append(d.Results, result)
 		}
+		store.Cut(&d, since, last)
 		return err
 	})
 	return d, err
@@ -202,6 +211,14 @@ func (t *tx) Neighbor(lane, pos string, back bool) (*board.Row, error) {
 
 func (t *tx) Lane(lane string) ([]*board.Row, error) { return t.rows("lane = ? ORDER BY pos", lane) }
 
+func (t *tx) Before(at int64) (seq int64, err error) {
+	err = t.sql.QueryRowContext(t.ctx, "SELECT seq FROM mutations WHERE board = ? AND seq > 0 AND at < ? ORDER BY seq DESC LIMIT 1", t.board, at).Scan(&seq)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return seq, err
+}
+
 func (t *tx) All() ([]*board.Row, error) { return t.rows("true ORDER BY kind, id") }
 
 func (t *tx) Save(c *store.Changes) error {
@@ -218,6 +235,9 @@ func (t *tx) Save(c *store.Changes) error {
 	}
 	for _, k := range c.Purged {
 		s.exec("DELETE FROM board_rows WHERE board = ? AND kind = ? AND id = ?", t.board, k.Kind, k.ID)
+	}
+	if c.Resolved > 0 {
+		s.exec("DELETE FROM conflicts WHERE board = ? AND seq <= ?", t.board, c.Resolved)
 	}
 	for _, e := range c.Log {
 		var seq any

@@ -62,7 +62,7 @@ func (m *model) pick(s []string) string { return s[m.r.IntN(len(s))] }
 func (m *model) step() {
 	user, other, id := m.pick(m.users()), m.pick(m.users()), m.pick(m.boardIDs())
 	workspace := id[:2]
-	switch m.r.IntN(12) {
+	switch m.r.IntN(13) {
 	case 0:
 		m.both("workspace", func(ctx context.Context, s store.Store) (any, error) {
 			return nil, s.CreateWorkspace(ctx, user, workspace, "W")
@@ -87,10 +87,12 @@ func (m *model) step() {
 		before := time.UnixMilli(1_700_000_000_000 + m.r.Int64N(600_000))
 		m.both("collect", func(ctx context.Context, s store.Store) (any, error) { return s.Collect(ctx, user, id, before) })
 	case 7:
-		since := store.Since{Seq: m.r.Int64N(20), Client: user + "-c", N: m.r.Int64N(5)}
+		since := store.Since{Seq: m.r.Int64N(20), Client: user + "-c", N: m.r.Int64N(5), Limit: m.r.IntN(6)}
 		m.both("pull", func(ctx context.Context, s store.Store) (any, error) { return pull(ctx, s, user, id, since) })
 	case 8:
 		m.both("log", func(ctx context.Context, s store.Store) (any, error) { return logOf(ctx, s, user, id) })
+	case 9:
+		m.both("board", func(ctx context.Context, s store.Store) (any, error) { return s.Board(ctx, user, id) })
 	default:
 		m.commit(user, other, id)
 	}

@@ -283,6 +283,33 @@ func testCollect(t *testing.T, open Open) {
 		t.Errorf("after the purge: %+v", pulled)
 	}
 	commit(t, s, []*board.Mutation{mutation("ann", "a", 3, setTitle("c", "late"))}, "rejected gone")
+
+	// Conflicts go by when they came about.
+	conflicts := func(want int) {
+		t.Helper()
+		d, err := s.Pull(t.Context(), "eve", bd, store.Since{})
+		must(t, err)
+		if len(d.Conflicts) != want {
+			t.Errorf("%d conflicts, want %d", len(d.Conflicts), want)
+		}
+	}
+	commit(t, s, []*board.Mutation{mutation("bob", "b", 1, setTitle("d", "bob's"))}, "committed")
+	now = now.Add(time.Hour)
+	commit(t, s, []*board.Mutation{mutation("ann", "e", 1, setTitle("d", "ann's"))}, "committed")
+	conflicts(2)
+	for _, c := range []struct {
+		before time.Time
+		left   int
+	}{{now.Add(-time.Hour), 2}, {now, 1}, {now.Add(1), 1}, {now.Add(time.Second), 0}} {
+		_, err := s.Collect(t.Context(), "eve", bd, c.before)
+		wantErr(t, "eve collects", err, store.ErrDenied)
+		d, err := s.Collect(t.Context(), "bob", bd, c.before)
+		must(t, err)
+		if d.From != d.To {
+			t.Errorf("collected before %v: %+v", c.before, d)
+		}
+		conflicts(c.left)
+	}
 }
 
 // testConcurrent: many at once on one board, each sending everything twice.

@@ -22,11 +22,13 @@ import (
 
 const usage = `Usage: bench [flags]        in the repository's root
 
-Measures each contestant, one after the other, and that in several rounds: limit, direct, direct-jwt, backend, gorilla, gws,
-nats, socketio. Exits 1 when a contestant could not be measured to its end, 2 when nothing could be measured.
+Measures each contestant, one after the other, and that in several rounds: limit, direct, direct-2, direct-jwt, backend,
+gorilla, gws, nats, socketio. Exits 1 when a contestant could not be measured to its end, 2 when nothing could be measured.
 
       --only NAMES        these, separated by commas (default all)
       --skip NAMES        not these; the table says so
+      --variant V         one more, direct with something changed; may be repeated: "gogc50: GOGC=50", "two: --loops 2",
+                          "before: bin=/tmp/gateway"
       --fixed             only the fixed loads: the highest rates are not searched
       --quick             2,000 connections, 3 s a load, one round: to see that everything works, not to compare
       --rounds N          (default 3)
@@ -40,6 +42,7 @@ type options struct {
 	quick      bool
 	fixed      bool
 	only, skip []string
+	variants   []contest.Contestant
 	out        string
 	render     string
 	size       results.Size
@@ -93,6 +96,11 @@ func parse(args []string) (o options, err error) {
 	fs.BoolVar(&o.fixed, "fixed", false, "")
 	fs.StringVar(&only, "only", "", "")
 	fs.StringVar(&skip, "skip", "", "")
+	fs.Func("variant", "", func(text string) error {
+		c, err := contest.Variant(text)
+		o.variants = append(o.variants, c)
+		return err
+	})
 	fs.StringVar(&o.out, "out", "", "")
 	fs.StringVar(&o.render, "render", "", "")
 	fs.IntVar(&rounds, "rounds", 0, "")
@@ -125,6 +133,7 @@ func measure(ctx context.Context, o options, stderr io.Writer) (*results.Run, er
 	if err != nil {
 		return nil, err
 	}
+	chosen = append(chosen, o.variants...)
 	dir, err := os.MkdirTemp("", "bench")
 	if err != nil {
 		return nil, err

@@ -63,6 +63,7 @@ func TestFlags(t *testing.T) {
 		"--connections 1001":      "not a multiple of 100",
 		"--connections 100":       "too few",
 		"quickly":                 "is not a flag",
+		"--variant gogc50":        "is no variant",
 		"--render nowhere":        "no such file",
 		"--skip nobody":           "is no contestant",
 		"--only nats --skip nats": "nobody is left",

@@ -21,6 +21,11 @@ type Contestant struct {
 	program string // of bin or of rivals; else one of gateway and node, below
 	redis   bool
 	backend bool
+
+	// Of the gateway:
+	args   []string // behind the usual ones, which they override
+	env    []string
+	binary string // a build of it; else it is built
 }
 
 const (
@@ -38,6 +43,7 @@ func All() []Contestant {
 	return []Contestant{
 		{Name: Limit, About: "a bare epoll loop, one thread, that only sends the same prepared bytes", Dialect: direct, Asks: true, program: limitProgram},
 		{Name: "direct", About: "this gateway, one loop; publications go through a Redis stream to the subscribers", Dialect: direct, program: gatewayProgram, redis: true},
+		{Name: "direct-2", About: "the same with two loops", Dialect: direct, program: gatewayProgram, args: []string{"--loops", "2"}, redis: true},
 		{Name: "direct-jwt", About: "this gateway, one loop, each connection with a JWT (HS256); only connections are measured", Dialect: direct, Token: true, Connect: true, program: gatewayProgram, redis: true},
 		{Name: "backend", About: "this gateway, one loop; publications and requests go through Redis streams and the backend", Dialect: echo, Asks: true, program: gatewayProgram, redis: true, backend: true},
 		{Name: "gorilla", About: "gorilla/websocket, two goroutines a connection, prepared messages", Dialect: direct, Asks: true, program: "gorilla"},

@@ -1,6 +1,7 @@
 package contest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -75,17 +76,17 @@ func (c Contestant) Start(ctx context.Context, p Paths, dir string) (s *Stack, e
 
 func (s *Stack) gateway(ctx context.Context, c Contestant, p Paths, dir, redis, admin string) error {
 	args := []string{"--listen", s.Remote.String(), "--admin", admin, "--redis", redis, "--node", "bench", "--loops", "1"}
-	var env []string
+	env := c.env
 	if c.Token {
 		args = append(args, "--auth", "jwt")
-		env = []string{"MILLRACE_JWT_SECRET=" + secret}
+		env = append(env, "MILLRACE_JWT_SECRET="+secret)
 		var err error
 		if s.Token, err = token(); err != nil {
 			return err
 		}
 	}
 	s.collect = answers("http://" + admin + "/debug/gc")
-	return s.add(ctx, dir, Server, answers("http://"+admin+"/readyz"), env, filepath.Join(p.Bin, "gateway"), args...)
+	return s.add(ctx, dir, Server, answers("http://"+admin+"/readyz"), env, cmp.Or(c.binary, filepath.Join(p.Bin, "gateway")), append(args, c.args...)...)
 }
 
 func (s *Stack) add(ctx context.Context, dir, name string, check func(context.Context) error, env []string, path string, args ...string) error {

@@ -33,7 +33,9 @@ func (r *Run) allTargets() (list []target) {
 	most("direct-jwt: CPU per accepted connection, x limit", r.ratio("direct-jwt", contest.Limit, pick(connect).server()), 2.5)
 	most(fmt.Sprintf("backend: p99 of %d requests a second, ms", r.Size.Requests), r.over("backend", pick(requests).p99()), 10)
 	for _, rival := range rivals {
-		list = append(list, target{"direct: highest rate, x " + rival, r.ratio("direct", rival, highest), 1, true})
+		for _, ours := range []string{"direct", "direct-2"} {
+			list = append(list, target{ours + ": highest rate, x " + rival, r.ratio(ours, rival, highest), 1, true})
+		}
 	}
 	return append(list, target{"direct: highest rate in bursts, x gorilla", r.ratio("direct", "gorilla", bursts), 3, true})
 }

@@ -78,6 +78,11 @@ func (r *Router) kick(user, text string) {
 
 func (r *Router) revokeUser(user, channel, text string) {
 	r.grants.drop(user, channel)
+	for w, ref := range r.requests.asked {
+		if w.channel == channel && r.conns.Alive(w.conn) && r.members.At(w.conn.FD).id.User() == user {
+			r.requests.waiting[request{w.conn, ref}].void = true
+		}
+	}
 	r.hub.Subscribers(channel, func(fd int32) {
 		if r.members.At(fd).id.User() == user {
 			r.revoke(r.loop.Conn(fd), channel, text)

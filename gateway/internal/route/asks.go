@@ -20,6 +20,7 @@ type question struct {
 	answer   bool
 	channel  string
 	position []byte
+	void     bool // a revoke came after it was asked: a yes may be of before that
 }
 
 // wish is a subscription that is asked for.
@@ -110,8 +111,13 @@ func (r *Router) askSub(c loop.Conn, cmd *protocol.Command, partition int) {
 	r.relay.Append(r.entry(c, stream.KindSub, cmd.Channel, ref))
 }
 
-// grant is the backend's yes.
+// grant is the backend's yes. Revokes and answers come by different streams: so one that was asked for before a revoke counts for nothing.
 func (r *Router) grant(c loop.Conn, a *question, ttl uint32) {
+	if a.void {
+		r.counts.Asked[askRefused]++
+		r.refuse(c, a, protocol.CodeUnavailable, "the right was taken while it was asked for; subscribe again")
+		return
+	}
 	r.counts.Asked[askGranted]++
 	if ttl > 0 {
 		r.grants.add(r.members.At(c.FD).id.User(), a.channel, r.loop.Tick()+ttl, r.loop.Tick())

@@ -28,6 +28,7 @@ type settings struct {
 	stages      list
 
 	json, export, ledger, phases string
+	onCut                        string // a command
 	out                          list   // --out
 	trendStats                   string // comma-separated
 	quiet, verbose, noColor      bool
@@ -79,13 +80,14 @@ Flags override the scenario:
       --tag K=V              add a tag to the reports
       --local-ips A,B        source addresses, each with some 28,000 ports towards one server; the same as local_addresses
       --no-thresholds        judge by the evidence alone
+      --on-cut COMMAND       run by sh when the scenario's cut is due; with cut: {by: server} it has the server end its connections
 
 Output: the summary goes to standard output, progress and messages to standard error.
       --json FILE            everything, as JSON
       --summary-export FILE  the summary as k6 exports it (true beside a threshold: crossed)
       --ledger FILE          acknowledged publications that somebody did not get, as JSON
       --phase-file FILE      a JSON line when each phase begins; - is standard output
-  -o, --out NAME=ARG         an output that gets every second: json=FILE; may be given again
+  -o, --out NAME=ARG         an output: json=FILE html=FILE; may be given again
       --summary-trend-stats  columns of trends, such as avg,p(95),p(99.9),count
   -q, --quiet                no progress
   -v, --verbose              more messages
@@ -123,6 +125,7 @@ func (p program) parse(command string, args []string) (s settings, file string, 
 	fs.StringVar(&s.json, "json", "", "")
 	fs.StringVar(&s.export, "summary-export", "", "")
 	fs.StringVar(&s.ledger, "ledger", "", "")
+	fs.StringVar(&s.onCut, "on-cut", "", "")
 	fs.StringVar(&s.phases, "phase-file", "", "")
 	fs.BoolVar(&s.noColor, "no-color", false, "")
 	for _, name := range []string{"q", "quiet"} {

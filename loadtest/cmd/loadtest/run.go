@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/exec"
 
 	"golang.org/x/sys/unix"
 
@@ -26,9 +27,12 @@ func (p program) run(ctx context.Context, args []string) int {
 	if set.verbose {
 		level = slog.LevelDebug
 	}
-	options := loadtest.Options{Name: file, Version: version, Logger: p.logger(level)}
+	options := loadtest.Options{Name: file, Version: version, Command: public(append([]string{"run"}, args...)), Logger: p.logger(level)}
 	if !set.quiet {
 		options.Progress, options.Terminal = p.stderr, isTerminal(p.stderr)
+	}
+	if set.onCut != "" {
+		options.OnCut = p.command(set.onCut)
 	}
 	if set.phases != "" {
 		phases, err := p.create(set.phases)
@@ -64,6 +68,18 @@ func (p program) run(ctx context.Context, args []string) int {
 		}
 	}
 	return report.ExitCode
+}
+
+// command runs a line of sh, whose output goes to standard error.
+func (p program) command(line string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		cmd := exec.CommandContext(ctx, "sh", "-c", line)
+		cmd.Stdout, cmd.Stderr = p.stderr, p.stderr
+		if err := cmd.Run(); err != nil {
+			return fmt.Errorf("%s: %w", line, err)
+		}
+		return nil
+	}
 }
 
 // write writes one of the reports; no file, no report.

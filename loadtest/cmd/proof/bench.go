@@ -47,6 +47,8 @@ type traffic struct {
 	Generator  loadtest.Generator `json:"generator"`
 	Exit       int                `json:"loadtest_exit_code"`
 	Failures   []string           `json:"failures,omitempty"` // what the harness found
+	Rest       footing            `json:"at_rest"`            // all are connected, nothing is published
+	Load       footing            `json:"under_load"`
 	conditions
 }
 
@@ -57,14 +59,27 @@ func (b bench) traffic(ctx context.Context, path string) (*traffic, error) {
 	}
 	defer s.stop()
 	m := newMeter(s)
-	r, err := b.harness(ctx, "proof-"+path+".yaml", s.url, b.size.Connections, b.size.Duration, func(phase string) error { m.phase(phase); return nil })
-	if err != nil {
+	var rest, load footing
+	profile := profiler{dir: b.options.profileDir(path)}
+	r, err := b.harness(ctx, "proof-"+path+".yaml", s.url, b.size.Connections, b.size.Duration, func(phase string) (err error) {
+		m.phase(phase)
+		switch phase {
+		case "warmup":
+			rest, err = s.footing(ctx)
+		case "steady":
+			load, err = s.footing(ctx)
+			profile.begin(ctx, s.admin, filepath.Join(b.options.bin, "gateway"))
+		}
+		return err
+	})
+	if err := cmp.Or(profile.end(), err); err != nil {
 		return nil, err
 	}
 	t := &traffic{
 		Path: path, Deliveries: r.count("msgs_received"), Expected: r.count("msgs_expected"), Lost: r.count("msgs_lost"), Duplicate: r.count("msgs_duplicate"),
 		Reordered: r.count("msgs_reordered"), Latency: r.values("msg_latency"), Last: r.values("msg_last_subscriber"),
 		CPU: make(map[string]float64), Generator: r.report.Generator, Exit: r.exit, Failures: r.failures(),
+		Rest: rest, Load: load,
 	}
 	used, c := m.result(&r.report)
 	t.conditions = c

@@ -31,6 +31,8 @@ Exits 1 when a target is missed, 2 when it could not measure.
       --quick       2,000 connections for 10 s; latency and memory are shown, but hardly judged
       --only PARTS  of these, separated by commas (default backend,direct,idle)
       --pairs N     of slow: how often each policy is compared with a run in which nobody stops (default 3)
+      --rate N      publications a second of backend and direct, each to 100 subscribers (default 200; 100 with --quick)
+      --profile DIR of backend and direct: profiles of the gateway under the load
       --bin DIR     where gateway, backend and loadtest are (default bin)
       --json FILE   write the report as JSON (default .tmp/proof.json; empty: none)
   -v                show what the harness prints
@@ -41,9 +43,19 @@ type options struct {
 	quick   bool
 	parts   []string
 	pairs   int
+	rate    float64
+	profile string
 	bin     string
 	json    string
 	verbose io.Writer
+}
+
+// profileDir is where the profiles of a part go, "" when there are to be none.
+func (o options) profileDir(part string) string {
+	if o.profile == "" {
+		return ""
+	}
+	return filepath.Join(o.profile, part)
 }
 
 func main() {
@@ -68,6 +80,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	rep.write(stdout)
+	for _, t := range rep.Traffic {
+		if dir := o.profileDir(t.Path); dir != "" {
+			guide(stdout, dir)
+		}
+	}
 	if o.json != "" {
 		if err := rep.writeJSON(o.json); err != nil {
 			fmt.Fprintf(stderr, "proof: %v\n", err)
@@ -89,6 +106,8 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	fs.BoolVar(&o.quick, "quick", false, "")
 	fs.StringVar(&only, "only", "backend,direct,idle", "")
 	fs.IntVar(&o.pairs, "pairs", 3, "")
+	fs.Float64Var(&o.rate, "rate", 0, "")
+	fs.StringVar(&o.profile, "profile", "", "")
 	fs.StringVar(&o.bin, "bin", "bin", "")
 	fs.StringVar(&o.json, "json", filepath.Join(".tmp", "proof.json"), "")
 	fs.BoolVar(&verbose, "v", false, "")
@@ -106,6 +125,9 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	}
 	if o.pairs < 1 {
 		return o, fmt.Errorf("--pairs: %d, want at least 1", o.pairs)
+	}
+	if o.rate < 0 {
+		return o, fmt.Errorf("--rate: %g, want more than 0", o.rate)
 	}
 	if verbose {
 		o.verbose = stderr

@@ -100,15 +100,20 @@ func (p *process) cpu() time.Duration {
 
 // anonymous is the resident memory that is not backed by files, bytes: heap and stacks.
 func (p *process) anonymous() (int64, error) {
+	kb, err := p.status("RssAnon:")
+	return kb * 1024, err
+}
+
+// status is the number in the line of /proc/PID/status that begins with name, in the unit that stands there.
+func (p *process) status(name string) (int64, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(string(b)) {
-		if value, ok := strings.CutPrefix(line, "RssAnon:"); ok {
-			kb, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")), 10, 64)
-			return kb * 1024, err
+		if value, ok := strings.CutPrefix(line, name); ok {
+			return strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")), 10, 64)
 		}
 	}
-	return 0, errors.New("there is no RssAnon in /proc/PID/status")
+	return 0, fmt.Errorf("there is no %s in /proc/PID/status", name)
 }

@@ -33,6 +33,7 @@ type report struct {
 	Missed  []string   `json:"missed"` // targets
 }
 
+// newReport is empty, with the size of the load that the options name.
 func newReport(o options) *report {
 	rep := &report{Time: time.Now(), Go: runtime.Version(), CPUs: runtime.NumCPU(), Quick: o.quick, Missed: []string{}}
 	var u unix.Utsname
@@ -42,6 +43,9 @@ func newReport(o options) *report {
 	rep.Size = size{Connections: 15_000, Channels: 150, Rate: 200, Duration: "60s", P99: 50}
 	if o.quick {
 		rep.Size = size{Connections: 2_000, Channels: 20, Rate: 100, Duration: "10s", P99: 500}
+	}
+	if o.rate > 0 {
+		rep.Size.Rate = o.rate
 	}
 	return rep
 }
@@ -127,5 +131,7 @@ func (rep *report) writeTraffic(w io.Writer) {
 	for _, name := range []string{"gateway", "redis", "backend", "loadtest"} {
 		row("CPU per delivery, "+name, func(t *traffic) string { return fmt.Sprintf("%.1f us", t.CPU[name]) })
 	}
+	row("gateway: goroutines, threads at rest", func(t *traffic) string { return t.Rest.String() })
+	row("gateway: goroutines, threads under the load", func(t *traffic) string { return t.Load.String() })
 	writeConditions(w, rep.Traffic, func(t *traffic) conditions { return t.conditions })
 }

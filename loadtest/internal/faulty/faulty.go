@@ -18,25 +18,29 @@ import (
 
 // Faults are what the server does wrong. Every counts deliveries over all subscribers: 100 is each hundredth.
 type Faults struct {
-	Refuse     int           // HTTP status for every handshake
-	RefuseSub  int           // code for every sub
-	BusySub    int           // every n-th sub is answered 503
-	Silent     bool          // upgrades and says nothing more
-	Drop       int           // every n-th delivery is not made
-	Gap        int           // every n-th delivery is replaced by a gap push
-	Duplicate  int           // every n-th delivery is made twice
-	Reorder    int           // every n-th delivery is made behind the next one to the same subscriber
-	Misroute   int           // every n-th delivery says another channel
-	Damage     int           // every n-th delivery has one byte changed
-	NoAck      int           // every n-th pub is published but not answered
-	Busy       int           // every n-th pub is answered 503 and not published, unless it is a repetition
-	CutAt      int           // at the n-th pub, before it is looked at, every connection is cut off once
-	CloseAfter int           // each connection is closed after n deliveries …
-	CloseCode  int           // … with this code; 0: cut off without a Close frame
-	Ping       bool          // a ping before every delivery
-	Resume     string        // what is wrong with a sub from a POSITION: ResumeGap, ResumeLoses, ResumeDoubles
-	Slow       string        // what becomes of who does not read: SlowClose, SlowOldest, SlowLatest, SlowSilent; empty: all of it waits
-	StallEvery time.Duration // nothing is delivered for StallFor, every StallEvery
+	Refuse     int                        // HTTP status for every handshake
+	RefuseSub  int                        // code for every sub
+	BusySub    int                        // every n-th sub is answered 503
+	Silent     bool                       // upgrades and says nothing more
+	Drop       int                        // every n-th delivery is not made
+	Gap        int                        // every n-th delivery is replaced by a gap push
+	Duplicate  int                        // every n-th delivery is made twice
+	Reorder    int                        // every n-th delivery is made behind the next one to the same subscriber
+	Misroute   int                        // every n-th delivery says another channel
+	Damage     int                        // every n-th delivery has one byte changed
+	NoAck      int                        // every n-th pub is published but not answered
+	Busy       int                        // every n-th pub is answered 503 and not published, unless it is a repetition
+	CutAt      int                        // at the n-th pub, before it is looked at, every connection is cut off once
+	CloseAfter int                        // each connection is closed after n deliveries …
+	CloseCode  int                        // … with this code; 0: cut off without a Close frame
+	Ping       bool                       // a ping before every delivery
+	Resume     string                     // what is wrong with a sub from a POSITION: ResumeGap, ResumeLoses, ResumeDoubles
+	KeepOpen   bool                       // a client's Close is not answered
+	LateUnsub  bool                       // behind the ok of an unsub the newest publication comes
+	Subscribed func()                     // no fault: is told of each ok to a sub
+	Published  func(channel, body string) // no fault: is told of what is published; nil: nobody
+	Slow       string                     // what becomes of who does not read: SlowClose, SlowOldest, SlowLatest, SlowSilent; empty: all of it waits
+	StallEvery time.Duration              // nothing is delivered for StallFor, every StallEvery
 	StallFor   time.Duration
 }
 
@@ -118,6 +122,13 @@ func (s *Server) Close() {
 	s.serving.Wait()
 }
 
+// CutAll ends every connection without a Close frame; they may come again.
+func (s *Server) CutAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cutAll()
+}
+
 // cutAll ends every connection without a Close frame; they may come again.
 func (s *Server) cutAll() {
 	for c := range s.conns {
@@ -182,6 +193,9 @@ func (s *Server) read(c *conn) bool {
 	case ws.OpPing:
 		c.push(ws.MustCompileFrame(ws.NewPongFrame(payload)))
 	case ws.OpClose:
+		if s.faults.KeepOpen {
+			return true
+		}
 		c.push(ws.MustCompileFrame(ws.NewCloseFrame(payload)))
 		c.push(nil)
 		<-c.gone
@@ -237,6 +251,13 @@ func (s *Server) frame(c *conn, text string) {
 	switch words[0] {
 	case "sub":
 		s.subscribe(c, words)
+	case "unsub":
+		ch := s.channel(words[2])
+		delete(ch.subs, c)
+		c.text("ok", words[1])
+		if n := len(ch.history); s.faults.LateUnsub && n > 0 {
+			c.push(message(words[2], n, string(ch.history[n-1])))
+		}
 	case "pub":
 		s.publish(c, words, body)
 	case "req":
@@ -267,6 +288,9 @@ func (s *Server) subscribe(c *conn, words []string) {
 	ch := s.channel(words[2])
 	ch.subs[c] = true
 	c.text("ok", words[1], "p"+strconv.Itoa(len(ch.history)))
+	if s.faults.Subscribed != nil {
+		s.faults.Subscribed()
+	}
 	if len(words) > 3 {
 		from, _ := strconv.Atoi(strings.TrimPrefix(words[3], "p"))
 		s.resume(c, words[2], ch, from)
@@ -299,6 +323,9 @@ func (s *Server) publish(c *conn, words []string, body string) {
 	}
 	ch := s.channel(words[2])
 	ch.history = append(ch.history, []byte(body))
+	if s.faults.Published != nil {
+		s.faults.Published(words[2], body)
+	}
 	for sub := range ch.subs {
 		s.deliver(sub, words[2], len(ch.history), body)
 	}

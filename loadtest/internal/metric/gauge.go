@@ -10,6 +10,8 @@ type Gauge struct {
 	recent  reading   // since the last take
 	sources []float64 // last reading of each, when there are several
 	fresh   []bool    // it has come since the last sum
+	sum     float64   // of readings, for their average
+	times   int64
 }
 
 type reading struct {
@@ -27,6 +29,12 @@ func (r *reading) set(v float64) {
 
 // Set takes a reading.
 func (g *Gauge) Set(v float64) {
+	g.note(v)
+	g.sum += v
+	g.times++
+}
+
+func (g *Gauge) note(v float64) {
 	g.reading.set(v)
 	g.recent.set(v)
 }
@@ -52,8 +60,8 @@ func (g *Gauge) add(s Sample, from Source) {
 	case s.N == 0:
 		return
 	case from.Of <= 1:
-		g.Set(s.Min)
-		g.Set(s.Max)
+		g.note(s.Min)
+		g.note(s.Max)
 		g.Set(s.Value)
 		return
 	case g.sources == nil:
@@ -81,5 +89,18 @@ func (g *Gauge) Kind() Kind { return KindGauge }
 // Samples implements [Metric].
 func (g *Gauge) Samples() int64 { return g.n }
 
+// Avg is the average of the readings; of those that came with snapshots, of the last of each.
+func (g *Gauge) Avg() float64 { return g.sum / max(float64(g.times), 1) }
+
 // Read implements [Metric].
-func (g *Gauge) Read(Method, float64) float64 { return g.value }
+func (g *Gauge) Read(m Method, _ float64) float64 {
+	switch m.Name {
+	case "avg":
+		return g.Avg()
+	case "min":
+		return g.low
+	case "max":
+		return g.high
+	}
+	return g.value
+}

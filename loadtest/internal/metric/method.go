@@ -20,7 +20,7 @@ func methods(k Kind) []string {
 	case KindCounter:
 		return []string{"count", "rate"}
 	case KindGauge:
-		return []string{"value"}
+		return []string{"value", "avg", "min", "max"}
 	case KindRate:
 		return []string{"rate"}
 	case KindTrend:

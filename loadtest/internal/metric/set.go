@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/millracehq/millrace/loadtest/internal/unit"
 )
 
 // Entry is one metric under its name.
@@ -13,12 +15,26 @@ type Entry struct {
 	Group  string // heading in the summary
 	Help   string // one line: what it is, from when to when
 	Metric Metric
-	Tags   *Tags // of a trend: what its parts can be named by; nil: it has none
-	Late   bool  // only known when the run is over: thresholds on it are not looked at before
+	Tags   *Tags  // of a trend: what its parts can be named by; nil: it has none
+	Unit   string // of package unit; empty: milliseconds of a trend, a share of a rate, else a number
+	Late   bool   // only known when the run is over: thresholds on it are not looked at before
 
 	// Basis counts what the metric's evidence is, where that is not its own samples: that nothing was lost says something
 	// only when something was expected. Nil: a trend's or a rate's own samples; for counters and gauges no evidence is needed.
 	Basis func() int64
+}
+
+// UnitName is the unit of the entry's values.
+func (e Entry) UnitName() string {
+	switch {
+	case e.Unit != "":
+		return e.Unit
+	case e.Metric.Kind() == KindTrend:
+		return unit.Milliseconds
+	case e.Metric.Kind() == KindRate:
+		return unit.Share
+	}
+	return unit.Number
 }
 
 func (e Entry) evidence() int64 {

@@ -11,6 +11,7 @@ type Snapshot struct {
 	At      time.Time     // its end
 	Span    time.Duration // its length: about a second, less at the end of the run
 	Phase   string        // that it is of
+	Ready   int64         // connections that are open and subscribed at its end
 	Samples []Sample      // one for each entry of the set, in its order
 }
 

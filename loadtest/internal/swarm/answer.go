@@ -21,7 +21,11 @@ func (s *Swarm) ok(i int32, ref uint64, position []byte, now int64) {
 		if j < 0 {
 			return
 		}
-		if sub := int(i)*s.plan.perClient + j; j < s.plan.perClient && len(s.positions.get(sub)) == 0 {
+		if j >= s.plan.perClient {
+			s.unsubscribed(i, j-s.plan.perClient, false)
+			return
+		}
+		if sub := int(i)*s.plan.perClient + j; len(s.positions.get(sub)) == 0 {
 			s.positions.set(sub, position)
 		}
 		s.subscribeAnswered(i, j, "")
@@ -58,6 +62,10 @@ func (s *Swarm) answered(ref uint64, size int, now int64) {
 // err takes the refusal of any command.
 func (s *Swarm) err(i int32, ref uint64, code, text []byte) {
 	s.metrics.Errs.Add(codeLabel(code), 1)
+	if ref > uint64(s.plan.perClient) && ref < firstRef {
+		s.unsubscribed(i, int(ref)-1-s.plan.perClient, true)
+		return
+	}
 	if ref > 0 && ref < firstRef {
 		s.subscribeAnswered(i, int(ref)-1, string(code))
 		return

@@ -30,6 +30,7 @@ func (s *Swarm) audit() {
 			}
 		}
 	}
+	s.metrics.ChurnFailed.Add(int64(len(s.churn.absent)))
 	missing := make(map[int64]*Missing)
 	for sub, counted := range s.roll {
 		if !counted {

@@ -28,7 +28,7 @@ type client struct {
 	tries      uint8 // connects in a row that failed
 	never      bool  // the server said not to come back
 	refused    bool  // a sub was answered by err, for good
-	again      bool  // a sub was answered "not now"
+	again      bool  // a sub was answered "not now"; of one that polls: its next poll is in Swarm.polls
 	resolved   bool  // was ready once, or never will be
 	cut        bool  // was cut off by Config.Cut, and is not back
 	role       role
@@ -107,14 +107,14 @@ func (s *Swarm) dial(i int32) {
 		local = netip.AddrPortFrom(s.cfg.Locals[s.local%n], 0)
 		s.local++
 	}
-	conn, err := s.loop.Dial(local, s.cfg.Remote)
+	conn, err := s.loop.Dial(local, s.remote(i))
 	if err != nil {
 		s.leave(i, dialReason(err))
 		return
 	}
 	c.conn = conn
 	*s.owners.At(conn.FD) = i + 1
-	s.loop.Arm(conn, int(s.cfg.ConnectTimeout/time.Second)+1) // the first of these seconds may end at once
+	s.loop.Arm(conn, s.patience())
 	if c.stops() {
 		setReceiveBuffer(conn, s.cfg.Stop.ReceiveBuffer)
 	}
@@ -153,6 +153,11 @@ func (s *Swarm) owner(c loop.Conn) (i int32, ok bool) {
 func (s *Swarm) Open(c loop.Conn) {
 	i, ok := s.owner(c)
 	if !ok {
+		return
+	}
+	if s.pollsOnly(i) {
+		s.enterState(&s.clients[i], clientSubscribing)
+		s.poll(i)
 		return
 	}
 	extra := ""
@@ -227,13 +232,14 @@ func (s *Swarm) giveUp(i int32, label string) {
 // did not.
 func (s *Swarm) leave(i int32, label string) {
 	c := &s.clients[i]
-	if c.state >= clientGreeted {
+	if c.state >= clientGreeted && !s.pollsOnly(i) {
 		s.metrics.Session.RecordParts(s.loop.Clock()-c.began, metric.Label{Scenarios: s.scenarioOf(i)}, true)
 		s.checkSession(i, label)
 	}
-	wish := c.state == clientLeaving
+	wish := c.state == clientLeaving && c.role == roleSession
 	switch {
 	case s.phase >= PhaseClose, wish: // the run or the session is over: it was our wish, or does not matter any more
+	case c.state >= clientSubscribing && s.cutByServer(i, label):
 	case c.state >= clientSubscribing && c.stops():
 		s.metrics.StoppedClosed.Add(label, 1)
 	case c.state >= clientSubscribing:
@@ -242,6 +248,7 @@ func (s *Swarm) leave(i int32, label string) {
 		s.metrics.ConnectFailed.Add(label, 1)
 		s.failures++
 	}
+	s.astray(i)
 	s.disconnect(i)
 	v, user := s.vuOf(i)
 	if user && c.role == roleSession {
@@ -298,7 +305,7 @@ func (s *Swarm) subscribe(i int32) {
 	c := &s.clients[i]
 	s.enterState(c, clientSubscribing)
 	c.awaited, c.again = 0, false
-	if c.role == roleWriter {
+	if c.role == roleWriter || s.cfg.Poll.Every > 0 { // those that subscribe are others
 		s.becomeReady(i)
 		return
 	}
@@ -388,6 +395,7 @@ func (s *Swarm) becomeReady(i int32) {
 		c.cut = false
 		s.beginCatchUp(i)
 	}
+	s.present(i)
 	s.resolve(c)
 	s.resendAll(i)
 	if v, ok := s.vuOf(i); ok {

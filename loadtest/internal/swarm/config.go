@@ -23,15 +23,19 @@ type Config struct {
 	Reconnect      bool          // come back after a cut, resuming from the last position
 
 	Channels      []string
-	Subscriptions int // per connection; at most as many as there are channels
+	Subscriptions int     // per connection; at most as many as there are channels
+	Zipf          float64 // the channel of rank r has subscribers in proportion to 1/r^Zipf; 0: all have as many
 
 	Rate       float64 // publications per second, of all publishers together
+	Burst      int     // so many are due at once, the rate being the same; 0 and 1: one
 	Publishers int     // clients that publish
 	Payload    int     // bytes of a body, at least StampSize
 	IDs        bool    // send an idempotency key with each publication, and repeat it until it is acknowledged
 
-	Cut  Cut
-	Stop Stop
+	Cut   Cut
+	Stop  Stop
+	Churn Churn
+	Poll  Poll
 
 	RequestRate    float64 // requests per second, of all clients together
 	RequestChannel string

@@ -13,6 +13,7 @@ type Cut struct {
 	At         time.Duration // from the beginning of the steady phase
 	Spread     time.Duration // each comes back at a random time within it; 0: all at once
 	Publishers bool          // those that publish are cut too
+	Server     bool          // whoever listens to Marks sees to it that the server ends them all; here it is only counted
 }
 
 // catchUp is what a client that was cut off must still receive: so many deliveries of publications below before, and of those that virtual
@@ -23,6 +24,10 @@ type catchUp struct{ before, sentBy, left int64 }
 func (s *Swarm) cutOff() {
 	now := s.loop.Clock()
 	s.cutAt = now
+	if s.cfg.Cut.Server {
+		s.storming = true
+		return
+	}
 	share := s.cfg.Cut.Share
 	for i := range s.members() {
 		c := &s.clients[i]
@@ -39,8 +44,18 @@ func (s *Swarm) cutOff() {
 			at += rand.Int64N(int64(spread))
 		}
 		s.dials.add(at, uint64(i))
-		s.metrics.Cut.Add(1)
+		s.metrics.Cut.Add("reset", 1)
 	}
+}
+
+// cutByServer takes note of the first connection that client i loses after the server was told to end them, and reports whether it was that.
+func (s *Swarm) cutByServer(i int32, code string) bool {
+	if !s.storming || int(i) >= len(s.cutOnce) || s.cutOnce[i] {
+		return false
+	}
+	s.cutOnce[i], s.clients[i].cut = true, true
+	s.metrics.Cut.Add(code, 1)
+	return true
 }
 
 // beginCatchUp notes what a client that is back must receive until it has all that was published by now.

@@ -1,6 +1,9 @@
 package swarm
 
-import "github.com/millracehq/millrace/loadtest/internal/metric"
+import (
+	"github.com/millracehq/millrace/loadtest/internal/metric"
+	"github.com/millracehq/millrace/loadtest/internal/unit"
+)
 
 // Metrics is all that a run measures. Unless its help says otherwise, a metric counts the publications that were due in the
 // steady phase, and what came of them.
@@ -9,6 +12,7 @@ type Metrics struct {
 	Ack, Request                              *metric.Trend
 	Connecting, Reconnect, CaughtUp           *metric.Trend
 	Session, Ping, Iteration                  *metric.Trend
+	ChurnBack, ChurnRenewed, Poll             *metric.Trend
 
 	Delivery                                        metric.Rate
 	Expected, Received, Lost, Duplicate             metric.Counter
@@ -17,9 +21,10 @@ type Metrics struct {
 	Published, Acked, Unacked, Failed, Resent       metric.Counter
 	RequestsDue, RequestsAnswered, RequestsFailed   metric.Counter
 	Gaps, BytesSent, BytesReceived                  metric.Counter
-	Errs, Closed, ConnectFailed                     *metric.Tagged
+	Errs, Closed, ConnectFailed, PollsFailed        *metric.Tagged
 	StoppedMsgs, StoppedFirst, StoppedClosed        *metric.Tagged
-	Cut, StoppedGaps                                metric.Counter
+	Cut                                             *metric.Tagged
+	StoppedGaps, ChurnLeft, ChurnFailed             metric.Counter
 	Connections                                     metric.Gauge
 	VUs, VUsMax                                     metric.Gauge
 	Iterations, Dropped                             *metric.Tagged
@@ -44,7 +49,8 @@ func NewMetrics(loads ...metric.ScenarioTags) *Metrics {
 		Iterations: metric.NewTagged(metric.TagScenario), Dropped: metric.NewTagged(metric.TagScenario), Checks: metric.NewChecks(),
 		Latency: metric.NewTrend(), Service: metric.NewTrend(), SendLag: metric.NewTrend(), LastSubscriber: metric.NewTrend(),
 		Ack: metric.NewTrend(), Request: metric.NewTrend(), Connecting: metric.NewTrend(), Reconnect: metric.NewTrend(), CaughtUp: metric.NewTrend(),
-		Errs: metric.NewTagged("code"), Closed: metric.NewTagged("code"), ConnectFailed: metric.NewTagged("reason"),
+		ChurnBack: metric.NewTrend(), ChurnRenewed: metric.NewTrend(), Poll: metric.NewTrend(), Cut: metric.NewTagged("code"),
+		Errs: metric.NewTagged("code"), Closed: metric.NewTagged("code"), ConnectFailed: metric.NewTagged("reason"), PollsFailed: metric.NewTagged("status"),
 		StoppedMsgs: metric.NewTagged("what"), StoppedFirst: metric.NewTagged("is"), StoppedClosed: metric.NewTagged("code"),
 	}
 }
@@ -58,6 +64,8 @@ const (
 	GroupExecution = "EXECUTION"
 	GroupWebSocket = "WEBSOCKET"
 	GroupStopped   = "STOPPED READERS"
+	GroupChurn     = "CHURN"
+	GroupPolling   = "POLLING"
 	GroupNetwork   = "NETWORK"
 	GroupGenerator = "GENERATOR"
 )
@@ -109,7 +117,7 @@ func (m *Metrics) Set() metric.Set {
 		{Name: "ws_ping", Group: GroupWebSocket, Metric: m.Ping, Help: "from a ping to its pong"},
 		{Name: "ws_connecting", Group: GroupWebSocket, Metric: m.Connecting, Tags: m.tags, Help: "from the dial to the end of the WebSocket handshake; whole run"},
 		{Name: "ws_reconnect_duration", Group: GroupWebSocket, Metric: m.Reconnect, Help: "from the loss of a connection to all subscriptions being back; whole run"},
-		{Name: "ws_cut", Group: GroupWebSocket, Metric: &m.Cut, Help: "connections that the scenario cut off; whole run"},
+		{Name: "ws_cut", Group: GroupWebSocket, Metric: m.Cut, Help: "connections that the scenario cut off, or had the server end, by close code; reset: here; whole run"},
 		{Name: "ws_caught_up", Group: GroupWebSocket, Metric: m.CaughtUp, Help: "from the cut to having all that was published before the subscriptions were back; whole run"},
 		{Name: "ws_connect_failed", Group: GroupWebSocket, Metric: m.ConnectFailed, Help: "connects that did not come to a hello, by reason; whole run"},
 		{Name: "ws_closed", Group: GroupWebSocket, Metric: m.Closed, Help: "connections that ended unasked, by close code; whole run"},
@@ -121,12 +129,23 @@ func (m *Metrics) Set() metric.Set {
 		{Name: "stopped_first", Group: GroupStopped, Metric: m.StoppedFirst, Help: "first publication behind a gap of clients that read again: older than the newest of its channel when they began to, newest, or later than all that others have"},
 		{Name: "stopped_closed", Group: GroupStopped, Metric: m.StoppedClosed, Help: "connections of clients that stop reading that ended unasked, by close code; whole run"},
 
-		{Name: "data_sent", Group: GroupNetwork, Metric: &m.BytesSent, Help: "bytes in the steady phase, WebSocket frames and all"},
-		{Name: "data_received", Group: GroupNetwork, Metric: &m.BytesReceived, Help: "bytes in the steady phase, WebSocket frames and all"},
+		{Name: "churn_left", Group: GroupChurn, Metric: &m.ChurnLeft, Help: "connections that their clients closed, to come back later"},
+		{Name: "churn_back", Group: GroupChurn, Metric: m.ChurnBack, Help: "from when a client that left was due to come back to all its subscriptions being back; whole run"},
+		{Name: "churn_renewed", Group: GroupChurn, Metric: m.ChurnRenewed, Help: "from the unsub of a subscription to the ok of its new sub; whole run"},
+		{Name: "churn_failed", Group: GroupChurn, Metric: &m.ChurnFailed, Late: true, Basis: m.churned, Help: "clients that left and were not back, and subscriptions that were not renewed, at the end; whole run"},
+
+		{Name: "poll_latency", Group: GroupPolling, Metric: m.Poll, Help: "from when a poll was due to its answer; whole run"},
+		{Name: "polls_failed", Group: GroupPolling, Metric: m.PollsFailed, Help: "polls that were answered by something else than 200, by status; whole run"},
+
+		{Name: "data_sent", Group: GroupNetwork, Metric: &m.BytesSent, Unit: unit.Bytes, Help: "bytes in the steady phase, WebSocket frames and all"},
+		{Name: "data_received", Group: GroupNetwork, Metric: &m.BytesReceived, Unit: unit.Bytes, Help: "bytes in the steady phase, WebSocket frames and all"},
 
 		{Name: "msg_send_lag", Group: GroupGenerator, Metric: m.SendLag, Tags: m.tags, Help: "how late this program sent, from when a publication was due"},
-		{Name: "loadgen_cpu", Group: GroupGenerator, Metric: &m.GeneratorCPU, Help: "CPU time of this program in the steady phase, as a share of one core"},
-		{Name: "loadgen_sched_delay", Group: GroupGenerator, Metric: &m.GeneratorDelay, Help: "time its threads waited for a core in the steady phase, as a share of the phase"},
-		{Name: "loadgen_resident", Group: GroupGenerator, Metric: &m.GeneratorResident, Help: "resident memory of this program at the end of the steady phase, bytes"},
+		{Name: "loadgen_cpu", Group: GroupGenerator, Metric: &m.GeneratorCPU, Unit: unit.Cores, Help: "CPU time of this program in the steady phase, as a share of one core"},
+		{Name: "loadgen_sched_delay", Group: GroupGenerator, Metric: &m.GeneratorDelay, Unit: unit.Share, Help: "time its threads waited for a core in the steady phase, as a share of the phase"},
+		{Name: "loadgen_resident", Group: GroupGenerator, Metric: &m.GeneratorResident, Unit: unit.Bytes, Help: "resident memory of this program at the end of the steady phase, bytes"},
 	}
 }
+
+// churned is how many comings and goings there were.
+func (m *Metrics) churned() int64 { return m.ChurnLeft.Count() + m.ChurnRenewed.Samples() }

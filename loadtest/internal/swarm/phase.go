@@ -32,7 +32,7 @@ func (p Phase) String() string {
 // Mark is the beginning of a phase, or an event in it.
 type Mark struct {
 	Phase Phase
-	Event string // cut, stop reading, read again; empty: the phase begins
+	Event string // one of those in eventNames: cut, stop reading, read again; empty: the phase begins
 	Nanos int64  // CLOCK_MONOTONIC
 	At    time.Time
 }
@@ -84,6 +84,7 @@ func (s *Swarm) Turn() (more bool) {
 		more = s.resendDue(now) || more
 		s.subscribeDue(now)
 		s.readAgainDue(now)
+		more = s.pollDue(now) || more
 	}
 	more = s.step(now) || more
 	if !more {
@@ -157,6 +158,7 @@ func (s *Swarm) load(now int64) (more bool) {
 		return more
 	}
 	s.eventsDue(now)
+	more = s.churnDue(now) || more
 	if s.cfg.RequestRate > 0 {
 		more = s.requestDue(now) || more
 	}
@@ -165,6 +167,7 @@ func (s *Swarm) load(now int64) (more bool) {
 	if tick := s.loop.Tick(); tick != s.gaugeTick {
 		s.gaugeTick = tick
 		s.readGauges()
+		s.countBytes()
 	}
 	if !more && (now >= s.until || s.onlyWork()) && s.workOver() {
 		s.endLoad()
@@ -174,7 +177,8 @@ func (s *Swarm) load(now int64) (more bool) {
 
 // onlyWork says that the steady phase is as long as its loads are.
 func (s *Swarm) onlyWork() bool {
-	return len(s.work) > 0 && s.cfg.Rate == 0 && s.cfg.RequestRate == 0 && s.cfg.Cut.Share == 0 && s.cfg.Stop.Connections == 0
+	c := &s.cfg
+	return len(s.work) > 0 && c.Rate == 0 && c.RequestRate == 0 && c.Cut.Share == 0 && c.Stop.Connections == 0 && c.Churn.LeaveRate == 0 && c.Churn.RenewRate == 0
 }
 
 func (s *Swarm) readGauges() {
@@ -192,16 +196,20 @@ func (s *Swarm) readGauges() {
 }
 
 func (s *Swarm) endLoad() {
-	s.readyAtEnd = s.readyMembers()
+	s.readyAtEnd = s.readyMembers() + len(s.churn.absent)
 	s.cutWorkShort()
-	stats := s.loop.Stats()
 	if s.phase == PhaseSteady {
 		s.readGauges()
-		s.metrics.BytesSent.Set(int64(stats.BytesOut - s.bytes[0]))
-		s.metrics.BytesReceived.Set(int64(stats.BytesIn - s.bytes[1]))
+		s.countBytes()
 	}
 	s.beginReadAgain()
 	s.enter(PhaseDrain, s.loop.Clock()+int64(s.cfg.Drain))
+}
+
+func (s *Swarm) countBytes() {
+	stats := s.loop.Stats()
+	s.metrics.BytesSent.Set(int64(stats.BytesOut - s.bytes[0]))
+	s.metrics.BytesReceived.Set(int64(stats.BytesIn - s.bytes[1]))
 }
 
 // cutShort ends the load now.
@@ -238,11 +246,15 @@ func (s *Swarm) sleep() {
 		earlier(s.resends.next())
 		earlier(s.resubs.next())
 		earlier(s.rereads.next())
+		earlier(s.polls.next())
 	}
 	if s.phase == PhaseWarmup || s.phase == PhaseSteady {
 		earlier(s.dueAt(s.next), s.next < s.plan.total)
 		if s.phase == PhaseSteady {
 			earlier(s.events.next())
+			inPhase := func(at int64, ok bool) { earlier(at, ok && at < s.until) } // the loads may go on behind it
+			inPhase(s.leaveAt(s.churn.left), s.cfg.Churn.LeaveRate > 0)
+			inPhase(s.renewAt(s.churn.renewed), s.cfg.Churn.RenewRate > 0)
 			earlier(s.vuTimers.next())
 			now := s.loop.Clock()
 			for _, w := range s.work {
@@ -252,7 +264,7 @@ func (s *Swarm) sleep() {
 				earlier(s.pingAt(s.nextPing), true)
 			}
 			if s.cfg.RequestRate > 0 {
-				earlier(s.requestAt(s.nextReq), true)
+				inPhase(s.requestAt(s.nextReq), true)
 			}
 		}
 	}
@@ -268,9 +280,13 @@ func (s *Swarm) closeSome() (more bool) {
 		if s.closing == len(s.clients) {
 			return false
 		}
-		c := &s.clients[s.closing]
+		i, c := int32(s.closing), &s.clients[s.closing]
 		s.closing++
-		if c.conn == (loop.Conn{}) || c.state == clientLeaving {
+		switch {
+		case c.conn == (loop.Conn{}), c.state == clientLeaving:
+			continue
+		case s.pollsOnly(i): // there is no closing handshake
+			s.giveUp(i, "")
 			continue
 		}
 		s.out = wsio.AppendMasked(s.out[:0], ws.OpClose, wsio.AppendClose(nil, ws.StatusNormalClosure, ""), newMask())

@@ -24,7 +24,7 @@ func (s *Swarm) publishDue(now int64) (more bool) {
 
 // dueAt is when publication k is due.
 func (s *Swarm) dueAt(k int64) int64 {
-	return s.starts[PhaseWarmup] + int64(float64(k)*s.plan.interval)
+	return s.starts[PhaseWarmup] + s.plan.due(k)
 }
 
 func (s *Swarm) publish(k int64) {
@@ -138,7 +138,7 @@ func (s *Swarm) requestDue(now int64) (more bool) {
 		}
 		i := int32(s.nextReq % int64(s.cfg.Connections))
 		s.nextReq++
-		if s.clients[i].stops() {
+		if _, absent := s.churn.absent[i]; absent || s.clients[i].stops() {
 			continue
 		}
 		s.metrics.RequestsDue.Add(1)
@@ -155,5 +155,5 @@ func (s *Swarm) requestDue(now int64) (more bool) {
 
 // requestAt is when request n is due, from the beginning of the steady phase.
 func (s *Swarm) requestAt(n int64) int64 {
-	return s.starts[PhaseSteady] + int64(float64(n)*1e9/s.cfg.RequestRate)
+	return s.inSteady(n, s.cfg.RequestRate)
 }

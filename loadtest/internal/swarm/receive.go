@@ -22,6 +22,9 @@ func (s *Swarm) Data(c loop.Conn, b []byte) (consumed int) {
 		return len(b)
 	}
 	now := s.loop.Clock()
+	if s.pollsOnly(i) {
+		return s.polled(i, b, now)
+	}
 	if s.clients[i].state == clientHandshaking {
 		n, err := wsio.ParseResponse(b, s.key(i))
 		if err != nil {
@@ -87,6 +90,9 @@ func (s *Swarm) frame(i int32, op ws.OpCode, payload []byte, now int64) {
 		label := strconv.Itoa(int(code))
 		if err != nil {
 			label = "1002"
+		}
+		if s.walkedOut(i, code) {
+			return
 		}
 		if code >= 4100 && code < 4200 {
 			s.clients[i].never = true
@@ -206,9 +212,12 @@ func (s *Swarm) publication(i int32, channel, position, body []byte, now int64) 
 		m.Damaged.Add(1)
 		return
 	}
+	if c := &s.clients[i]; c.role == roleSession && c.state == clientLeaving {
+		return // its accounts are made up
+	}
 	number := s.plan.channelOf(st.feed)
 	sub, subscribes := s.plan.subscription(i, number)
-	if !subscribes || string(channel) != s.cfg.Channels[number] {
+	if !subscribes || string(channel) != s.cfg.Channels[number] || !s.subscribed[sub] {
 		m.Misrouted.Add(1)
 		return
 	}

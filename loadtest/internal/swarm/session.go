@@ -105,8 +105,8 @@ func (s *Swarm) missSession(k int64, announced bool) {
 // receiveSession enters a delivery to a session.
 func (s *Swarm) receiveSession(i int32, sub int, st stamp, k, now int64) {
 	line := s.plan.line(sub, st.feed)
-	if s.clients[i].state == clientLeaving || st.seq < s.joined[line-s.firstSessionLine] {
-		return // its accounts are made up, or it was under way when the session began
+	if st.seq < s.joined[line-s.firstSessionLine] {
+		return // it was under way when the session began
 	}
 	outcome := s.ledger.Receive(line, st.seq)
 	if outcome == ledger.Late && s.resent[k] {

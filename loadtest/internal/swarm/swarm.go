@@ -86,6 +86,10 @@ type Swarm struct {
 	// Owned by the loop: connections that are cut, readers that stop.
 	cutAt       int64 // ns
 	catching    map[int32]catchUp
+	cutOnce     []bool // clients that the server has cut off in the storm; nil when it is not the server that does
+	storming    bool   // the server is to cut off all that have not been
+	churn       churn
+	polls       agenda  // clients
 	stopped     bool    // the group does not read now
 	stoppedSubs []int   // subscriptions of the group, at the roll call
 	newest      []int64 // publication by channel, of those that others than the group have
@@ -125,6 +129,7 @@ func New(cfg Config) (*Swarm, error) {
 		resent:  make(map[int64]bool),
 
 		catching:   make(map[int32]catchUp),
+		churn:      churn{absent: make(map[int32]absence)},
 		newest:     make([]int64, len(cfg.Channels)),
 		newestThen: make([]int64, len(cfg.Channels)),
 	}
@@ -148,7 +153,10 @@ func New(cfg Config) (*Swarm, error) {
 	s.ledger = ledger.New(subscriptions * s.plan.lanes)
 	s.fan, s.vuFan = newFan(int(10*cfg.Rate)), newFan(fanPerWriter*len(s.writers))
 	s.chooseStopped()
-	if cfg.Reconnect {
+	if cfg.Cut.Server {
+		s.cutOnce = make([]bool, cfg.Connections)
+	}
+	if cfg.Reconnect || cfg.Poll.Every > 0 {
 		s.positions = newPositions(subscriptions)
 	}
 	return s, nil

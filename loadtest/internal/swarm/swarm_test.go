@@ -33,7 +33,7 @@ func newTestSwarm(tb testing.TB, cfg Config) *Swarm {
 		s.enterState(c, clientReady)
 	}
 	for sub := range s.roll {
-		s.roll[sub] = true
+		s.roll[sub], s.subscribed[sub] = true, true
 		s.reach[s.plan.channel(sub)]++
 	}
 	return s
@@ -108,8 +108,12 @@ func TestFrameAcrossReads(t *testing.T) {
 
 // TestPlanIsConsistent checks the arithmetic of the plan against its definition.
 func TestPlanIsConsistent(t *testing.T) {
-	for _, n := range [][4]int{{1, 1, 1, 1}, {7, 3, 2, 1}, {7, 3, 3, 5}, {15, 5, 1, 5}, {10, 4, 2, 9}, {100, 7, 3, 100}} {
-		p := newPlan(testConfig(n[0], n[1], n[2], n[3]), 0)
+	for i, n := range [][4]int{{1, 1, 1, 1}, {7, 3, 2, 1}, {7, 3, 3, 5}, {15, 5, 1, 5}, {10, 4, 2, 9}, {100, 7, 3, 100}, {7, 3, 2, 1}, {100, 70, 3, 9}} {
+		cfg := testConfig(n[0], n[1], n[2], n[3])
+		if i >= 6 {
+			cfg.Zipf = 1
+		}
+		p := newPlan(cfg, 0)
 		for i := range int32(p.clients) {
 			var mine []int
 			for j := range p.perClient {
