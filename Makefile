@@ -15,7 +15,7 @@ GATEWAYS ?= 1
 BACKENDS ?= 1
 RUNARGS  ?=
 
-# make proof, profile, proof-storm, proof-slow
+# make proof, profile, proof-storm, …
 PROOFARGS ?=
 
 # make faults: SEED of the plan (empty: a new one), MINUTES of faults, at least so many FAULTS (empty: 10 a minute)
@@ -105,6 +105,26 @@ proof-storm: build ## Prove it: 15,000 connections cut at once, back at once, no
 proof-slow: build ## Prove it: 1,000 stopped readers, by each policy, disturb nobody (17 minutes)
 	$(GO) run ./loadtest/cmd/proof --only slow --json .tmp/proof-slow.json $(PROOFARGS)
 
+# make compare-multiplex, compare-polling: PROOFARGS as above
+.PHONY: compare-multiplex
+compare-multiplex: build ## Compare one connection with 100 channels with 100 connections: what the gateway needs (3 minutes)
+	$(GO) run ./loadtest/cmd/proof --only multiplex --json .tmp/compare-multiplex.json $(PROOFARGS)
+
+.PHONY: compare-polling
+compare-polling: build ## Compare push with HTTP polling every 5 s: the servers' cost, and how late news are (3 minutes)
+	$(GO) run ./loadtest/cmd/proof --only polling --json .tmp/compare-polling.json $(PROOFARGS)
+
+.PHONY: compare
+compare: compare-multiplex compare-polling ## Make both comparisons
+
+.PHONY: proof-ended
+proof-ended: build ## Prove it: the gateway killed, then drained, under 15,000 connections; all come back, nothing lost (4 minutes)
+	$(GO) run ./loadtest/cmd/proof --only kill,drain --json .tmp/proof-ended.json $(PROOFARGS)
+
+.PHONY: proof-soak
+proof-soak: build ## Run the load of the proof for half an hour on processes of its own, with a plot of their memory in .tmp/soak.svg
+	$(GO) run ./loadtest/cmd/proof --only soak --json .tmp/proof-soak.json $(PROOFARGS)
+
 # make soak: against a system that runs already (make run); SOAKARGS='--url ws://… -d 10m'
 SOAKARGS ?=
 
@@ -128,6 +148,10 @@ compression: build ## Measure compression: 15,000 subscribers of one channel, of
 hostile: build ## Attack a gateway beside a healthy client, and measure 5,000 TLS connections (minutes; alone on the machine)
 	$(GO) run ./e2e/hostile $(HOSTILEARGS)
 
+.PHONY: plans
+plans: ## See that PostgreSQL's plans of the policies use their indexes, with 1,000,000 rows (a minute)
+	PLAN_ROWS=1000000 $(GO) test ./backend/store/postgres -run 'TestStore/plans' -v -count 1
+
 # make leak
 TENANTS ?= 20
 MEMBERS ?= 10
@@ -140,6 +164,12 @@ leak: ## Have users of TENANTS organisations ask for everything for a minute, an
 sim: ## Run the merge of boards with everything going wrong, by SEEDS seeds from FIRST on
 	$(GO) test ./backend/sim -run 'TestSeeds$$' -v -timeout 0 -seeds $(SEEDS) -first $(FIRST)
 
+.PHONY: bench-rewards
+bench-rewards: ## Compare what PostgreSQL writes for rewards, one event in a transaction and 500, into bench/results
+	@mkdir -p bench/results
+	$(GO) test ./backend/reward/postgres -run 'TestIO$$' -v -timeout 0 -io 20000 -io-out '$(CURDIR)/bench/results/rewards.md'
+	$(GO) test ./backend/reward/postgres -run 'TestLeadersUnderLoad$$' -v -timeout 0 -leaders 1000000 -leader-reads 3000
+
 .PHONY: bench
 bench: ## Compare with a bare epoll loop and other servers, into bench/results (about an hour)
 	$(GO) run ./bench/cmd/bench $(BENCHARGS)
@@ -147,6 +177,13 @@ bench: ## Compare with a bare epoll loop and other servers, into bench/results (
 .PHONY: bench-quick
 bench-quick: ## See that the comparison works: 2,000 connections, figures not to be believed (10 minutes)
 	$(GO) run ./bench/cmd/bench --quick $(BENCHARGS)
+
+# make bench-k6: --connections N, --most N, --seconds N, --quick
+K6ARGS ?=
+
+.PHONY: bench-k6
+bench-k6: ## Compare the harness with k6, built from its module: memory a connection, CPU a delivery, into bench/results (6 minutes)
+	$(GO) run ./bench/cmd/k6 $(K6ARGS)
 
 # make bench-boards: BOARDARGS='-bench-only commit|snapshot|edit -bench-stores sqlite|postgres'
 BOARDARGS ?=

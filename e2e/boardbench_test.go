@@ -206,7 +206,7 @@ func run(t *testing.T, writers []*writer, d time.Duration) (took []time.Duration
 	for _, w := range writers {
 		wait.Go(func() {
 			w.took = w.took[:0]
-			for time.Now().Before(until) {
+			for again := true; again; again = time.Now().Before(until) {
 				if err := w.edit(t.Context()); err != nil {
 					t.Error(err)
 					return
@@ -217,9 +217,6 @@ func run(t *testing.T, writers []*writer, d time.Duration) (took []time.Duration
 	wait.Wait()
 	for _, w := range writers {
 		took = append(took, w.took...)
-	}
-	if len(took) == 0 {
-		t.Fatal("nothing was committed")
 	}
 	return took
 }
@@ -294,12 +291,10 @@ func benchEdit(t *testing.T, out *bytes.Buffer, stores []string, s size) {
 			sys.fill(t, boards)
 			p := listen(t, sys, s.idle, boards)
 			answers, failed := p.edit(t, sys.writers(t, 50, boards), s.rate, 5*s.measure)
+			eventually(t, "a peer has heard of an edit", func() bool { return len(p.took()) > 0 })
 			heard := p.took()
 			fmt.Fprintf(out, "| %s | %d | %.1f | %.1f | %.1f | %.1f | %.1f | %.1f | %d |\n", name, len(answers), ms(answers, 50), ms(answers, 95), ms(answers, 99),
 				ms(heard, 50), ms(heard, 95), ms(heard, 99), failed)
-			if len(heard) == 0 {
-				t.Error("no edit was heard of")
-			}
 		})
 	}
 }

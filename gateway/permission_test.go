@@ -240,7 +240,7 @@ func TestOnlySubscribersPublishDirectly(t *testing.T) {
 
 // A yes that was asked for before a revoke, and comes behind it, counts for nothing, and is not remembered.
 func TestRevokeWhileTheBackendIsAsked(t *testing.T) {
-	g := newTestGateway(t, Config{Loops: 1, Namespaces: rooms()})
+	g := newTestGateway(t, Config{Loops: 1, RequestTimeout: time.Minute, Namespaces: rooms()})
 	witness := g.connect(client.Options{})
 	witness.write("sub 1 room:a")
 	g.answer("kind", "grant", "conn", g.event("room:a", 1).Conn, "ref", "1")

@@ -48,7 +48,7 @@ func TestParseRefuses(t *testing.T) {
 // TestValidateTellsAllAtOnce has a fault in every part of a scenario.
 func TestValidateTellsAllAtOnce(t *testing.T) {
 	s, err := Parse([]byte(`
-url: wss://example.com/ws
+url: wss:/example.com/ws
 token: "a b"
 connections: 0
 connect_rate: 0

@@ -33,7 +33,7 @@ type Info struct {
 
 func (r *run) startOutputs() error {
 	info := Info{
-		Name: r.options.Name, Version: r.options.Version, Started: r.started, Scenario: r.scenario, Metrics: r.set,
+		Name: r.options.Name, Version: r.options.Version, Started: r.started, Scenario: r.scenario, Metrics: r.all(),
 		Command: r.options.Command, Environment: environment(),
 	}
 	for i, o := range r.options.Outputs {
@@ -82,6 +82,7 @@ func (r *run) enter(snap metric.Snapshot) {
 		snap.Phase = r.marks[n-1].Phase.String()
 	}
 	r.set.Add(snap, metric.Source{})
+	r.server.enter(&snap)
 	if snap.Phase == swarm.PhaseSteady.String() {
 		metric.Feed(r.bound, snap)
 	}

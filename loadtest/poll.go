@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/millracehq/millrace/loadtest/internal/swarm"
@@ -24,6 +25,7 @@ func (s *Scenario) validatePoll(f *faults) {
 	}
 	u, err := url.Parse(p.URL)
 	f.add(err == nil && u.Scheme == "http" && u.Hostname() != "" && u.RawQuery == "", "poll.url: %q is not http://HOST[:PORT]/PATH", p.URL)
+	f.add(!strings.HasPrefix(s.URL, "wss:"), "poll: it is spoken without TLS, to both servers: use ws://")
 	f.add(s.Subscriptions == 1, "poll: subscriptions: %d; who polls asks for one channel", s.Subscriptions)
 	f.add(s.Requests.Rate == 0 && s.StopReading.Connections == 0 && s.Cut.Share == 0 && s.Churn == Churn{Away: s.Churn.Away},
 		"poll: requests, stop_reading, cut and churn are for connections that subscribe")

@@ -2,6 +2,7 @@ package loadtest
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/netip"
@@ -26,6 +27,7 @@ type target struct {
 	locals []netip.Addr
 	host   string // of the handshake
 	uri    string
+	tls    *tls.Config // nil: none
 }
 
 // preflight finds the target and checks that this machine can hold the connections. Its errors say what to change.
@@ -45,12 +47,20 @@ func (s *Scenario) preflight(ctx context.Context) (target, error) {
 		return target{}, fmt.Errorf("%d connections take about %d MB, and %d MB are free: use fewer connections, or more machines",
 			s.sockets(), s.sockets()*connectionMemory>>20, available>>20)
 	}
+	if u.Scheme == "wss" {
+		if t.tls, err = s.clientTLS(ctx, u.Hostname(), t.remote); err != nil {
+			return target{}, err
+		}
+	}
 	t.locals, err = s.sources(t.remote, ephemeralPorts())
 	return t, err
 }
 
 func resolve(ctx context.Context, u *url.URL) (netip.AddrPort, error) {
 	port := 80
+	if u.Scheme == "wss" {
+		port = 443
+	}
 	if p := u.Port(); p != "" {
 		var err error
 		if port, err = strconv.Atoi(p); err != nil || port < 1 || port > 65535 {

@@ -109,7 +109,7 @@ func (r *run) report() *Report {
 	rep := &Report{
 		Version: r.options.Version, Name: r.options.Name, Tags: r.scenario.Tags, Started: r.started,
 		Scenario: r.scenario, Environment: environment(), Interrupted: r.interrupted, Aborted: r.aborted,
-		set: r.set, account: r.swarm.Account(),
+		set: r.all(), account: r.swarm.Account(),
 	}
 	rep.stats, _ = r.scenario.trendStats()
 	rep.Seconds = rep.account.Seconds
@@ -132,8 +132,8 @@ func (r *run) report() *Report {
 		}
 	}
 	rep.Evidence = append(evidence(r.scenario, m, rep.account), r.onCut.evidence()...)
-	rep.Metrics = make(map[string]Values, len(r.set))
-	for _, e := range r.set {
+	rep.Metrics = make(map[string]Values, len(rep.set))
+	for _, e := range rep.set {
 		rep.Metrics[e.Name] = values(e.Metric, rep.stats, rep.Seconds)
 	}
 	rep.conclude()

@@ -67,7 +67,11 @@ func Run(ctx context.Context, s *Scenario, o Options) (*Report, error) {
 	r := &run{scenario: s, options: o, swarm: sw, total: swarm.NewMetrics(s.labels()...), started: time.Now()}
 	r.recent, _ = sw.Metrics().Set().With(s.selectors()) // Validate has told the errors
 	r.set, _ = r.total.Set().With(s.selectors())
-	r.bound, _ = s.bind(r.set)
+	if r.server, err = startServer(ctx, s.Target, o.Logger); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrStart, err)
+	}
+	defer r.server.close()
+	r.bound, _ = s.bind(r.all())
 	if err := r.startOutputs(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStart, err)
 	}
@@ -90,7 +94,7 @@ func (s *Scenario) swarmConfig(t target, logger *slog.Logger) swarm.Config {
 	checks, _ := s.checks() // Validate has told the errors
 	return swarm.Config{
 		Loads: s.loads(), Checks: checks, Ping: time.Duration(s.Ping),
-		Remote: t.remote, Locals: t.locals, Host: t.host, URI: t.uri, Token: s.Token,
+		Remote: t.remote, Locals: t.locals, Host: t.host, URI: t.uri, TLS: t.tls, Token: s.Token,
 		Connections: s.Connections, ConnectRate: s.ConnectRate, ConnectTimeout: time.Duration(s.ConnectTimeout), Handshakes: s.Handshakes, Reconnect: s.Reconnect,
 		Channels: channels, Subscriptions: s.Subscriptions, Zipf: s.Channels.Zipf, Churn: s.Churn.config(),
 		Rate: s.Publish.Rate, Burst: s.Publish.Burst, Publishers: s.Publish.Publishers, Payload: s.Publish.Payload, IDs: s.Publish.IDs,
@@ -118,6 +122,7 @@ type run struct {
 	set      metric.Set     // of total
 	taken    time.Time      // the last snapshot
 	self     selfUsage      // only touched on the swarm's loop
+	server   server
 	bound    []metric.Bound
 	started  time.Time
 

@@ -16,7 +16,7 @@ import (
 
 // Scenario is one load run. NewScenario has the defaults; README.md explains each key.
 type Scenario struct {
-	URL            string            `yaml:"url" json:"url"`                            // ws://HOST[:PORT]/PATH
+	URL            string            `yaml:"url" json:"url"`                            // ws:// or wss://HOST[:PORT]/PATH
 	Connections    int               `yaml:"connections" json:"connections"`            // clients, one connection each
 	ConnectRate    float64           `yaml:"connect_rate" json:"connect_rate"`          // new connections per second
 	ConnectTimeout Duration          `yaml:"connect_timeout" json:"connect_timeout"`    // until it is subscribed, in whole seconds
@@ -37,8 +37,13 @@ type Scenario struct {
 	Churn          Churn             `yaml:"churn" json:"churn,omitzero"`               // clients that come and go
 	Poll           Poll              `yaml:"poll" json:"poll,omitzero"`                 // HTTP polling instead of subscriptions
 	StopReading    Stop              `yaml:"stop_reading" json:"stop_reading,omitzero"` // slow readers
+	Target         Target            `yaml:"target" json:"target,omitzero"`             // what is watched of the server
 	Token          string            `yaml:"token" json:"-"`                            // bearer credential of all clients
-	LocalAddresses []string          `yaml:"local_addresses" json:"local_addresses"`    // source addresses; default: chosen
+
+	// InsecureSkipTLSVerify takes any certificate of a wss:// server.
+	InsecureSkipTLSVerify bool `yaml:"insecureSkipTLSVerify" json:"insecureSkipTLSVerify,omitempty"`
+
+	LocalAddresses []string `yaml:"local_addresses" json:"local_addresses"` // source addresses; default: chosen
 
 	Tags              map[string]string      `yaml:"tags" json:"tags,omitempty"` // copied into reports
 	Thresholds        map[string][]Assertion `yaml:"thresholds" json:"thresholds"`

@@ -11,6 +11,7 @@ import (
 
 	"github.com/millracehq/millrace/loadtest/internal/metric"
 	"github.com/millracehq/millrace/loadtest/internal/swarm"
+	"github.com/millracehq/millrace/loadtest/internal/unit"
 )
 
 // painter colours marks for terminals.
@@ -201,7 +202,7 @@ func (rep *Report) rows(e metric.Entry) []row {
 		r.cells = []string{fmt.Sprintf("%.4f%%", v["rate"]*100), fmt.Sprintf("%d out of %d", m.Passes(), m.Samples())}
 	case *metric.Gauge:
 		format := trim
-		if e.Name == "loadgen_resident" {
+		if e.Unit == unit.Bytes {
 			format = formatBytes
 		}
 		r.cells = []string{format(v["value"]), "min=" + format(v["min"]), "max=" + format(v["max"])}

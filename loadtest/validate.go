@@ -44,7 +44,8 @@ func (s *Scenario) Validate() error {
 	f.add(s.Warmup >= 0, "warmup: %s is below zero", s.Warmup)
 	f.add(s.Drain >= 0, "drain: %s is below zero", s.Drain)
 	f.add(s.Duration > 0, "duration: %s; a run needs a steady phase to be judged by", s.Duration)
-	set, err := swarm.NewMetrics(s.labels()...).Set().With(s.selectors())
+	s.validateTargets(&f)
+	set, err := s.metrics(swarm.NewMetrics(s.labels()...))
 	if err != nil {
 		f = append(f, err.Error())
 	}
@@ -63,10 +64,8 @@ func (s *Scenario) validateTarget(f *faults) {
 	switch {
 	case err != nil:
 		f.add(false, "url: %v", err)
-	case u.Scheme == "wss":
-		f.add(false, "url: %s: TLS is not spoken; measure behind what ends it, with ws://", s.URL)
-	case u.Scheme != "ws" || u.Hostname() == "":
-		f.add(false, "url: %q is not ws://HOST[:PORT]/PATH", s.URL)
+	case u.Scheme != "ws" && u.Scheme != "wss" || u.Hostname() == "":
+		f.add(false, "url: %q is neither ws://HOST[:PORT]/PATH nor wss://HOST[:PORT]/PATH", s.URL)
 	case u.User != nil:
 		f.add(false, "url: credentials do not belong there; use token")
 	}
@@ -82,6 +81,7 @@ func (s *Scenario) validateTarget(f *faults) {
 	f.add(s.Connections >= least && s.Connections+s.users() <= maxConnections, "connections: %d is not in %d to %d", s.Connections, least, maxConnections-s.users())
 	f.add(s.ConnectRate > 0 && !math.IsInf(s.ConnectRate, 0), "connect_rate: %v per second; it must be above zero", s.ConnectRate)
 	f.add(s.ConnectTimeout >= Duration(time.Second), "connect_timeout: %s is below 1s", s.ConnectTimeout)
+	f.add(err != nil || u.Scheme != "wss" || s.Handshakes <= maxTLSHandshakes, "handshakes: %d; with wss:// at most %d can be under way", s.Handshakes, maxTLSHandshakes)
 	f.add(s.Handshakes >= 1, "handshakes: %d; at least 1 must be under way", s.Handshakes)
 }
 
@@ -116,7 +116,7 @@ func (s *Scenario) validateCut(f *faults) {
 	f.add(c.Share >= 0 && c.Share <= 1, "cut.share: %v is not in 0 to 1", c.Share)
 	f.add(c.At >= 0 && c.At < max(s.Duration, 1), "cut.at: %s is not within the steady phase of %s", c.At, s.Duration)
 	f.add(c.Spread >= 0, "cut.spread: %s is below zero", c.Spread)
-	f.add(c.By == CutByReset || c.By == CutByServer && c.Share != 0, "cut.by: %q is neither %s nor %s with a share of 1", c.By, CutByReset, CutByServer)
+	f.add(c.By == CutByReset || c.By == CutByServer, "cut.by: %q is neither %s nor %s", c.By, CutByReset, CutByServer)
 	f.add(c.By != CutByServer || c.Share == 1 && c.Spread == 0 && !c.Publishers,
 		"cut.by: the server ends all connections when it does: share is 1 then, and spread and publishers are left out")
 	f.add(c.Share == 0 || s.Reconnect, "cut: who is cut comes back, so reconnect must be true")

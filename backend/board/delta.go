@@ -22,6 +22,8 @@ type Delta struct {
 	Purged    []Key          `json:"purged,omitempty"`
 	Results   []ClientResult `json:"results,omitempty"`
 	Conflicts []Conflict     `json:"conflicts,omitempty"`
+
+	Records []Record `json:"-"` // of a commit: what it has brought about for the first time
 }
 
 // ClientResult is a result with the client whose it is.

@@ -89,4 +89,6 @@ type Head struct {
 	HLC  int64  `json:"hlc"`  // the board's clock; no stamp is later
 	Hash uint64 `json:"hash"` // sum of the hashes of all rows
 	GC   int64  `json:"gc"`   // who has seen less than this needs a snapshot: rows have been purged
+
+	Workspace string `json:"-"` // to which the board belongs
 }

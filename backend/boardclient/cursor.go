@@ -12,7 +12,7 @@ import (
 	"github.com/millracehq/millrace/gateway/client"
 )
 
-// Of cursors (docs/BOARDS.md, section 6).
+// Of cursors (docs/BOARDS.md, section 9).
 const (
 	pointEvery  = 100 * time.Millisecond // at most so often
 	pointAgain  = 5 * time.Second        // at least so often, or it is forgotten

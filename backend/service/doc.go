@@ -54,6 +54,9 @@ type Config struct {
 	// Together is how many mutations of different requests are committed together at most; default 50, 1: each request by itself.
 	Together int
 
+	// Committed, if there is one, is told what each commit has brought about, as soon as it is durable. It must not block.
+	Committed func([]board.Record)
+
 	// Keep is how long what was deleted is kept, and conflicts; default [DefaultKeep].
 	Keep time.Duration
 }
@@ -67,6 +70,8 @@ type Service struct {
 	most    int // mutations of several requests
 	keep    time.Duration
 	sweeper sweeper
+
+	committed func([]board.Record)
 }
 
 // New is a Service over a store.
@@ -88,7 +93,7 @@ func New(cfg Config) *Service {
 	}
 	return &Service{
 		store: cfg.Store, now: cfg.Now, log: cfg.Logger, metrics: newInstruments(cfg.Metrics),
-		most: cfg.Together, keep: cfg.Keep, sweeper: sweeper{every: sweepEvery},
+		most: cfg.Together, keep: cfg.Keep, sweeper: sweeper{every: sweepEvery}, committed: cfg.Committed,
 	}
 }
 

@@ -86,6 +86,9 @@ func (s *Service) commit(ctx context.Context, g *group) error {
 	}
 	s.metrics.commit.UpdateDuration(start)
 	s.measure(g, &d)
+	if s.committed != nil && len(d.Records) > 0 {
+		s.committed(d.Records)
+	}
 	s.trace(ctx, g, &d)
 	if err := s.publish(e, d); err != nil {
 		return err

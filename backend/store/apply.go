@@ -64,6 +64,7 @@ type Entry struct {
 	At     int64           // unix ms
 	Body   json.RawMessage // the mutation
 	Result board.Result
+	Deeds  []board.Deed // what it has brought about
 }
 
 // Apply takes mutations of a board to their ends: each is known by its client and number, and applied once, in the
@@ -205,10 +206,30 @@ func (b *batch) one(m *board.Mutation) error {
 		o.Result = board.Result{N: m.N, Status: board.Rejected, Code: board.CodeDenied, Text: "you may see this board and not change it"}
 	}
 	b.delta.Add(m.Client, o)
+	deeds, err := board.Deeds(b.rows, &o, b.userOf(m))
+	if err != nil {
+		return err
+	}
+	if len(deeds) > 0 {
+		b.delta.Records = append(b.delta.Records, board.Record{
+			Board: b.delta.Board, Workspace: b.changes.Head.Workspace, Seq: o.Result.Seq, User: m.User, At: b.now, Deeds: deeds,
+		})
+	}
 	b.changes.Conflicts = append(b.changes.Conflicts, o.Conflicts...)
 	b.changes.Clients[m.Client] = Client{m.User, m.N}
-	b.changes.Log = append(b.changes.Log, Entry{m.User, m.Client, m.N, b.now, body, o.Result})
+	b.changes.Log = append(b.changes.Log, Entry{m.User, m.Client, m.N, b.now, body, o.Result, deeds})
 	return nil
+}
+
+// userOf says who is behind a client, that of the mutation included, which is not known yet if it is new.
+func (b *batch) userOf(m *board.Mutation) func(string) (string, error) {
+	return func(id string) (string, error) {
+		if id == m.Client {
+			return m.User, nil
+		}
+		c, err := b.client(id)
+		return c.User, err
+	}
 }
 
 func (b *batch) answer(m *board.Mutation, r board.Result) {

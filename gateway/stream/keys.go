@@ -56,6 +56,24 @@ func (k Keys) Done(p, from int, entry ID, n int) string {
 // Workers are the live workers of a group, by the time of their last sign of life.
 func (k Keys) Workers(group string) string { return k.prefix() + ":workers:" + group }
 
+// Queue is the stream of partition p of a queue: entries that backends leave to each other.
+func (k Keys) Queue(p int, queue string) string { return k.partition(p) + ":" + queue }
+
+// QueueWaiting are the IDs of what waits for another attempt in partition p of a queue, by when it is due (unix ms).
+func (k Keys) QueueWaiting(p int, queue string) string { return k.Queue(p, queue) + ":waiting" }
+
+// QueueBodies is the hash of the entries of what waits, by ID.
+func (k Keys) QueueBodies(p int, queue string) string { return k.Queue(p, queue) + ":bodies" }
+
+// QueueDead is the stream of what was given up in partition p of a queue.
+func (k Keys) QueueDead(p int, queue string) string { return k.Queue(p, queue) + ":dead" }
+
+// QueueGivenUp are the IDs of what was given up, dropped dead letters included, by when (unix ms).
+func (k Keys) QueueGivenUp(p int, queue string) string { return k.Queue(p, queue) + ":given-up" }
+
+// Turn is held by the one program that does some work for all of a queue.
+func (k Keys) Turn(queue, work string) string { return k.prefix() + ":turn:" + queue + ":" + work }
+
 // Node is the stream of answers to the connections of one node.
 func (k Keys) Node(node string) string { return k.prefix() + ":node:{" + node + "}" }
 

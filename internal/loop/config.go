@@ -20,6 +20,7 @@ type Config struct {
 	InboxTasks  int            // most posted functions that wait; default 1024
 	Linger      time.Duration  // how long the loop may hold netpoll's poller, waiting for more; default 0: not at all, for pollers that serve several loops. Needs GOMAXPROCS above the number of loops
 	TLS         *tls.Config    // accepted connections speak TLS; default: none does
+	DialTLS     *tls.Config    // dialled connections speak TLS, and are open once its handshake is done; not together with TLS; default: none does
 	Proxies     []netip.Prefix // accepted connections must come from these and begin with a PROXY header; default: none does
 	Logger      *slog.Logger   // default: none
 }

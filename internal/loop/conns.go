@@ -118,7 +118,7 @@ func (l *Loop) connected(c Conn, r *record) {
 	r.state = stateOpen
 	r.flags |= flagWriting
 	l.watch(c.FD, r, false)
-	l.handler.Open(c)
+	l.dialled(c, r)
 }
 
 func sockaddr(a netip.AddrPort) unix.Sockaddr {

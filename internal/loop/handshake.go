@@ -163,7 +163,10 @@ func (l *Loop) readHello(c Conn, r *record) {
 	case !whole && (r.flags&flagHangup != 0 || n >= helloMost):
 		l.Close(c, r.ending())
 	case whole:
-		l.shake(c, n)
+		hello := make([]byte, n)
+		n, _ = recv(c.FD, hello) // just peeked
+		l.counts.BytesIn += uint64(n)
+		l.shake(c, func(s *session) *tls.Conn { return tls.Server(s, v.config) }, hello[:n])
 	}
 }
 
@@ -174,18 +177,16 @@ func looksLikeHTTP(b []byte) bool {
 	return len(b) >= 4 && (string(b[:4]) == "GET " || string(b[:4]) == "POST" || string(b[:4]) == "HEAD" || string(b[:4]) == "OPTI")
 }
 
-func (l *Loop) shake(c Conn, n int) {
+// shake begins a handshake; side makes the tls.Conn of ours, and first is what has come.
+func (l *Loop) shake(c Conn, side func(*session) *tls.Conn, first []byte) {
 	v := l.vault
 	if !v.shakes.enter() {
 		l.Close(c, ReasonTLS)
 		return
 	}
-	hello := make([]byte, n)
-	n, _ = recv(c.FD, hello) // just peeked
-	l.counts.BytesIn += uint64(n)
 	h := &handshake{loop: l, conn: c, gone: make(chan struct{}), fed: make(chan []byte, 1)}
-	s := &session{in: hello[:n], hand: h}
-	s.tls = tls.Server(s, v.config)
+	s := &session{in: first, hand: h}
+	s.tls = side(s)
 	v.sessions[c.FD] = s
 	l.shaking.Go(func() { h.run(s) })
 }
@@ -253,6 +254,9 @@ func (l *Loop) shaken(c Conn, s *session, err error) {
 		l.vault.shakes.resumed.Add(1)
 	}
 	s.hand = nil
+	if l.cfg.DialTLS != nil {
+		l.handler.Open(c)
+	}
 	if l.unseal(c, r, s.in) {
 		l.readSealed(c, r)
 	}

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -110,8 +111,8 @@ func newLoop(cfg Config, shakes *handshakes, shared bool) (*Loop, error) {
 		events:   make([]unix.EpollEvent, maxEvents),
 		buf:      make([]byte, cfg.ReadBuffer),
 	}
-	if cfg.TLS != nil {
-		l.vault = newVault(cfg.TLS, shakes, cfg.ReadBuffer)
+	if config := cmp.Or(cfg.TLS, cfg.DialTLS); config != nil {
+		l.vault = newVault(config, shakes, cfg.ReadBuffer)
 	}
 	if len(cfg.Proxies) > 0 {
 		l.proxied = &proxied{trusted: cfg.Proxies, remotes: map[int32]netip.AddrPort{}}

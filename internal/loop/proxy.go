@@ -72,7 +72,7 @@ func (l *Loop) readProxy(c Conn, r *record) bool {
 
 // opened tells the handler of a connection that was accepted.
 func (l *Loop) opened(c Conn, r *record) {
-	if l.vault != nil {
+	if l.cfg.TLS != nil {
 		r.flags |= flagTLS
 	}
 	l.handler.Open(c)

@@ -221,8 +221,12 @@ func (s *Server) Restart() {
 	}
 }
 
-// Bouncer starts a PgBouncer in transaction mode with so many connections to the server for each database and user, and returns its port.
-func (s *Server) Bouncer(poolSize int) int {
+// Bouncer starts a PgBouncer in transaction mode with so many connections to the server for each database, on which everybody is the
+// user app, and returns its port.
+func (s *Server) Bouncer(poolSize int) int { return s.BouncerAs("app", poolSize) }
+
+// BouncerAs is Bouncer with another user.
+func (s *Server) BouncerAs(user string, poolSize int) int {
 	s.t.Helper()
 	path, err := exec.LookPath("pgbouncer")
 	if err != nil {
@@ -236,7 +240,7 @@ func (s *Server) Bouncer(poolSize int) int {
 		s.t.Fatal(err)
 	}
 	config := fmt.Sprintf(`[databases]
-* = user=app host=127.0.0.1 port=%d
+* = user=%s host=127.0.0.1 port=%d
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = %d
@@ -245,7 +249,7 @@ auth_type = any
 pool_mode = transaction
 default_pool_size = %d
 max_client_conn = 200
-`, s.port, port, poolSize)
+`, user, s.port, port, poolSize)
 	file := filepath.Join(dir, "pgbouncer.ini")
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		s.t.Fatal(err)
@@ -274,7 +278,7 @@ max_client_conn = 200
 	return port
 }
 
-// BouncerURL is the address of a database behind a PgBouncer: everybody is the user app there.
+// BouncerURL is the address of a database behind a PgBouncer.
 func (s *Server) BouncerURL(port int, database string) string { return url(port, "app", database) }
 
 func exists(path string) bool {

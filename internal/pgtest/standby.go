@@ -13,7 +13,7 @@ func (s *Server) Standby() *Server {
 	s.t.Helper()
 	r := &Server{t: s.t, bin: s.bin, who: s.who}
 	var err error
-	if r.dir, err = os.MkdirTemp("", "pgtest"); err != nil { //nolint:usetesting // the directories of t.TempDir are closed to other users
+	if r.dir, err = os.MkdirTemp("", "pgtest"); err != nil {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() {

@@ -32,6 +32,7 @@ type table struct {
 	log       []store.Entry
 	clients   map[string]store.Client
 	conflicts []board.Conflict
+	marked    int64 // of the trail
 }
 
 // New is an empty Store. The zero Rules are the product's; now is the clock, default [time.Now].
@@ -260,7 +261,11 @@ type tx struct {
 	*table
 }
 
-func (t *tx) Head() (board.Head, error) { return t.head, nil }
+func (t *tx) Head() (board.Head, error) {
+	h := t.head
+	h.Workspace = t.info.Workspace
+	return h, nil
+}
 
 func (t *tx) Role(user string) (store.Role, error) { return t.s.role(user, t.info.Workspace), nil }
 

@@ -78,7 +78,7 @@ func checkVersion(ctx context.Context, pool *pgxpool.Pool) error {
 		return fmt.Errorf("postgres: %w", err)
 	}
 	if free {
-		return errors.New("postgres: this user bypasses row-level security: log in as another one, which has been granted millrace_app")
+		return errors.New("postgres: this user bypasses row-level security: log in as another one, which has been granted millrace_app or, to count rewards, millrace_rewards")
 	}
 	err = pool.QueryRow(ctx, "SELECT count(*) FROM app.migrations").Scan(&version)
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok {

@@ -130,7 +130,7 @@ func testCatalog(t *testing.T, b *bed) {
 	name := b.database(t)
 	tables := strings.Fields(b.server.SQL(name, `SELECT relname || ':' || relrowsecurity || ':' || relforcerowsecurity FROM pg_class c
 		JOIN pg_namespace n ON n.oid = c.relnamespace WHERE relkind IN ('r', 'p') AND nspname NOT IN ('pg_catalog', 'information_schema')`))
-	if len(tables) != 8 {
+	if len(tables) != 16 {
 		t.Errorf("tables %v", tables)
 	}
 	for _, table := range tables {
@@ -140,22 +140,23 @@ func testCatalog(t *testing.T, b *bed) {
 	}
 	for what, query := range map[string]string{
 		"a right without a policy": `SELECT g.table_name, g.privilege_type FROM information_schema.role_table_grants g
-			WHERE g.grantee = 'millrace_app' AND NOT EXISTS (SELECT FROM pg_policies p WHERE p.schemaname = g.table_schema
-			AND p.tablename = g.table_name AND p.cmd = g.privilege_type AND 'millrace_app' = ANY (p.roles))`,
+			WHERE g.grantee IN ('millrace_app', 'millrace_rewards') AND g.table_name <> 'seen_leaders' AND NOT EXISTS (SELECT FROM pg_policies p
+			WHERE p.schemaname = g.table_schema AND p.tablename = g.table_name AND p.cmd = g.privilege_type AND g.grantee = ANY (p.roles))`,
 		"a policy for all":                    `SELECT tablename, policyname FROM pg_policies WHERE 'public' = ANY (roles)`,
 		"a policy of writing without a check": `SELECT tablename, policyname FROM pg_policies WHERE cmd IN ('INSERT', 'UPDATE') AND with_check IS NULL`,
 		"a right of the public to a table": `SELECT table_schema, table_name FROM information_schema.table_privileges
 			WHERE grantee = 'PUBLIC' AND table_schema NOT IN ('pg_catalog', 'information_schema')`,
 		"a function for the public": `SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-			WHERE nspname = 'app' AND has_function_privilege('public', p.oid, 'EXECUTE')`,
+			WHERE nspname IN ('app', 'reward') AND has_function_privilege('public', p.oid, 'EXECUTE')`,
 		"a function that runs as its owner with a path to change": `SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-			WHERE nspname = 'app' AND prosecdef AND NOT coalesce(proconfig, '{}') && ARRAY['search_path=app, pg_temp']`,
+			WHERE nspname IN ('app', 'reward') AND prosecdef AND NOT coalesce(proconfig, '{}') && ARRAY['search_path=' || nspname || ', pg_temp']`,
 		"a view that does not ask who looks": `SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-			WHERE nspname = 'app' AND relkind IN ('v', 'm') AND NOT coalesce(reloptions, '{}') && ARRAY['security_invoker=true']`,
-		"a table of the role":  `SELECT relname FROM pg_class WHERE pg_get_userbyid(relowner) IN ('millrace_app', 'app')`,
-		"a role that bypasses": `SELECT rolname FROM pg_roles WHERE rolname IN ('app', 'millrace_app', 'boards_owner') AND (rolsuper OR rolbypassrls)`,
-		"a policy that asks for each row": `SELECT tablename, policyname FROM pg_policies WHERE 'millrace_app' = ANY (roles) AND tablename <> 'migrations'
-			AND coalesce(qual, '') || coalesce(with_check, '') !~ 'ARRAY\( ?SELECT'`,
+			WHERE nspname IN ('app', 'reward') AND relkind = 'v' AND NOT coalesce(reloptions, '{}') && ARRAY['security_invoker=true', 'security_barrier=true']`,
+		"a right to a materialized view": `SELECT c.relname FROM pg_class c, aclexplode(c.relacl) a WHERE relkind = 'm' AND a.grantee <> c.relowner`,
+		"a table of the role":            `SELECT relname FROM pg_class WHERE pg_get_userbyid(relowner) IN ('millrace_app', 'millrace_rewards', 'app')`,
+		"a role that bypasses":           `SELECT rolname FROM pg_roles WHERE rolname IN ('app', 'millrace_app', 'millrace_rewards', 'boards_owner') AND (rolsuper OR rolbypassrls)`,
+		"a policy that asks for each row": `SELECT tablename, policyname FROM pg_policies WHERE 'millrace_app' = ANY (roles) AND tablename NOT IN ('migrations', 'refreshed')
+			AND coalesce(qual, '') || coalesce(with_check, '') !~ '\( ?SELECT'`,
 	} {
 		if got := b.server.SQL(name, query); got != "" {
 			t.Errorf("%s: %s", what, got)

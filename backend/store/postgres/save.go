@@ -82,12 +82,15 @@ func (s *saver) conflicts(conflicts []board.Conflict) {
 func (s *saver) log(entries []store.Entry) {
 	n := len(entries)
 	clients, ns, seqs, ats := make([]string, n), make([]int64, n), make([]int64, n), make([]int64, n)
-	bodies, results := make([]string, n), make([]string, n)
+	bodies, results, deeds := make([]string, n), make([]string, n), make([]string, n)
 	for i, e := range entries {
 		clients[i], ns[i], seqs[i], ats[i], bodies[i], results[i] = e.Client, e.N, e.Result.Seq, e.At, string(e.Body), s.json(e.Result)
+		if len(e.Deeds) > 0 {
+			deeds[i] = s.json(e.Deeds)
+		}
 	}
-	s.queue(`INSERT INTO app.mutations (board, user_id, client, n, seq, at, body, result)
-		SELECT $1, $2, client, n, NULLIF(seq, 0), at, body, result
-		FROM unnest($3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[], $8::text[]) AS e (client, n, seq, at, body, result)`,
-		s.board, entries[0].User, clients, ns, seqs, ats, bodies, results)
+	s.queue(`INSERT INTO app.mutations (board, user_id, client, n, seq, at, body, result, deeds)
+		SELECT $1, $2, client, n, NULLIF(seq, 0), at, body, result, NULLIF(deeds, '')
+		FROM unnest($3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::text[]) AS e (client, n, seq, at, body, result, deeds)`,
+		s.board, entries[0].User, clients, ns, seqs, ats, bodies, results, deeds)
 }

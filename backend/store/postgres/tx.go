@@ -76,10 +76,10 @@ func (t *tx) fetch(w store.Wanted) error {
 	}
 	b := &pgx.Batch{}
 	b.Queue(setUser, t.user)
-	b.Queue("SELECT seq, hlc, hash, gc FROM app.boards WHERE id = $1"+lock, t.board).QueryRow(func(row pgx.Row) error {
+	b.Queue("SELECT seq, hlc, hash, gc, workspace FROM app.boards WHERE id = $1"+lock, t.board).QueryRow(func(row pgx.Row) error {
 		var h board.Head
 		var hash int64
-		err := row.Scan(&h.Seq, &h.HLC, &hash, &h.GC)
+		err := row.Scan(&h.Seq, &h.HLC, &hash, &h.GC, &h.Workspace)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
 		}
@@ -88,6 +88,9 @@ func (t *tx) fetch(w store.Wanted) error {
 		return err
 	})
 	if len(w.Clients) > 0 {
+		for _, id := range w.Clients {
+			t.clients[id] = store.Client{} // unless it is found
+		}
 		b.Queue("SELECT client, user_id, last FROM app.clients WHERE board = $1 AND client = ANY ($2::text[])", t.board, w.Clients).Query(func(rows pgx.Rows) error {
 			var id string
 			var c store.Client
@@ -134,7 +137,18 @@ func (t *tx) Head() (board.Head, error) {
 
 func (t *tx) Role(user string) (store.Role, error) { return t.roles[user], nil }
 
-func (t *tx) Client(id string) (store.Client, error) { return t.clients[id], nil }
+func (t *tx) Client(id string) (c store.Client, err error) {
+	c, ok := t.clients[id]
+	if ok {
+		return c, nil
+	}
+	err = t.pg.QueryRow(t.ctx, "SELECT user_id, last FROM app.clients WHERE board = $1 AND client = $2", t.board, id).Scan(&c.User, &c.Last)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = nil
+	}
+	t.clients[id] = c
+	return c, err
+}
 
 func (t *tx) Result(client string, n int64) (r board.Result, err error) {
 	var text []byte

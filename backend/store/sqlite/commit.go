@@ -126,7 +126,7 @@ func (t *tx) Prepare(store.Wanted) error { return nil } // nothing is far away
 
 func (t *tx) Head() (h board.Head, err error) {
 	var hash int64
-	err = t.sql.QueryRowContext(t.ctx, "SELECT seq, hlc, hash, gc FROM boards WHERE id = ?", t.board).Scan(&h.Seq, &h.HLC, &hash, &h.GC)
+	err = t.sql.QueryRowContext(t.ctx, "SELECT seq, hlc, hash, gc, workspace FROM boards WHERE id = ?", t.board).Scan(&h.Seq, &h.HLC, &hash, &h.GC, &h.Workspace)
 	h.Hash = uint64(hash)
 	return h, notFound(err)
 }
@@ -244,8 +244,12 @@ func (t *tx) Save(c *store.Changes) error {
 		if e.Result.Seq > 0 {
 			seq = e.Result.Seq
 		}
-		s.exec("INSERT INTO mutations (board, client, n, user_id, seq, at, body, result) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-			t.board, e.Client, e.N, e.User, seq, e.At, string(e.Body), s.json(e.Result))
+		var deeds any
+		if len(e.Deeds) > 0 {
+			deeds = s.json(e.Deeds)
+		}
+		s.exec("INSERT INTO mutations (board, client, n, user_id, seq, at, body, result, deeds) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+			t.board, e.Client, e.N, e.User, seq, e.At, string(e.Body), s.json(e.Result), deeds)
 	}
 	for id, client := range c.Clients {
 		s.exec(`INSERT INTO clients (board, client, user_id, last) VALUES (?, ?, ?, ?)

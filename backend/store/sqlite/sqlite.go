@@ -19,10 +19,13 @@ import (
 	"github.com/millracehq/millrace/backend/store"
 )
 
-// schema is the first migration.
-//
-//go:embed schema.sql
-var schema string
+// Migrations.
+var (
+	//go:embed schema.sql
+	schema string
+	//go:embed trail.sql
+	trailSchema string
+)
 
 const readers = 4
 
@@ -68,7 +71,7 @@ func (s *Store) Close() error {
 }
 
 // migrations are run in order, once each; the number of those that have run is SQLite's user_version.
-func migrations() []string { return []string{schema} }
+func migrations() []string { return []string{schema, trailSchema, rewards} }
 
 func (s *Store) migrate(ctx context.Context) error {
 	return s.write(ctx, func(tx *sql.Tx) error {

@@ -51,9 +51,14 @@ func start(dir, name string, env []string, path string, args ...string) (*Proces
 	return p, nil
 }
 
-// until polls check; the end of the process and of the time are errors that show the end of its log.
+// until is await for what is to be ready.
 func (p *Process) until(ctx context.Context, check func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, readyWithin)
+	return p.await(ctx, readyWithin, check)
+}
+
+// await polls check; the end of the process and of the time are errors that show the end of its log.
+func (p *Process) await(ctx context.Context, within time.Duration, check func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	for {
 		err := check()

@@ -20,7 +20,11 @@ func (g *Group) Backlogs(ctx context.Context, partitions []int) ([]Backlog, erro
 	for i, p := range partitions {
 		calls[i] = backlog.call([]string{g.in[p], g.c.keys.Dead(p, g.name)}, g.name)
 	}
-	got, err := g.c.eval(ctx, backlog, calls...)
+	return g.c.backlogs(ctx, calls)
+}
+
+func (c *Client) backlogs(ctx context.Context, calls [][]any) ([]Backlog, error) {
+	got, err := c.eval(ctx, backlog, calls...)
 	if err != nil {
 		return nil, err
 	}

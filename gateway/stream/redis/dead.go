@@ -29,7 +29,7 @@ var deadFields = [...]string{"dead_entry", "dead_reason", "dead_attempts", "dead
 
 // DeadLetters returns up to count dead letters of a group and partition, in the order of their deaths, after that ID.
 func (c *Client) DeadLetters(ctx context.Context, group string, partition int, after stream.ID, count int) ([]DeadLetter, error) {
-	return c.deadLetters(ctx, group, partition, "("+after.String(), "+", count)
+	return c.deadLetters(ctx, c.keys.Dead(partition, group), partition, "("+after.String(), "+", count)
 }
 
 // DeadLetter returns one, or [ErrNoDeadLetter].
@@ -37,7 +37,11 @@ func (c *Client) DeadLetter(ctx context.Context, group string, ref Ref) (DeadLet
 	if ref.Partition < 0 || ref.Partition >= c.partitions {
 		return DeadLetter{}, fmt.Errorf("%w: %d/%v (partitions are 0 to %d)", ErrNoDeadLetter, ref.Partition, ref.ID, c.partitions-1)
 	}
-	got, err := c.deadLetters(ctx, group, ref.Partition, ref.ID.String(), ref.ID.String(), 1)
+	return c.deadLetter(ctx, c.keys.Dead(ref.Partition, group), ref)
+}
+
+func (c *Client) deadLetter(ctx context.Context, key string, ref Ref) (DeadLetter, error) {
+	got, err := c.deadLetters(ctx, key, ref.Partition, ref.ID.String(), ref.ID.String(), 1)
 	if err != nil {
 		return DeadLetter{}, err
 	}
@@ -47,8 +51,8 @@ func (c *Client) DeadLetter(ctx context.Context, group string, ref Ref) (DeadLet
 	return got[0], nil
 }
 
-func (c *Client) deadLetters(ctx context.Context, group string, partition int, from, to string, count int) ([]DeadLetter, error) {
-	reply, err := c.rdb.Do(ctx, "XRANGE", c.keys.Dead(partition, group), from, to, "COUNT", count).Result()
+func (c *Client) deadLetters(ctx context.Context, key string, partition int, from, to string, count int) ([]DeadLetter, error) {
+	reply, err := c.rdb.Do(ctx, "XRANGE", key, from, to, "COUNT", count).Result()
 	if err != nil {
 		return nil, err
 	}

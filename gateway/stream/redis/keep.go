@@ -41,16 +41,29 @@ func (c *Client) TrimIn(ctx context.Context, node string, ttl time.Duration) (re
 	if err != nil || !mine {
 		return 0, err
 	}
-	groups := make([]*goredis.XInfoGroupsCmd, c.partitions)
-	errGroups := c.each(ctx, func(p goredis.Pipeliner, i int, key string) { groups[i] = p.XInfoGroups(ctx, key) })
-	pending := make([][]*goredis.XPendingCmd, c.partitions)
-	errPending := c.each(ctx, func(p goredis.Pipeliner, i int, key string) {
+	return c.trim(ctx, c.inStreams())
+}
+
+func (c *Client) inStreams() []string {
+	keys := make([]string, c.partitions)
+	for i := range keys {
+		keys[i] = c.keys.In(i)
+	}
+	return keys
+}
+
+// trim removes from streams what every consumer group has acknowledged.
+func (c *Client) trim(ctx context.Context, streams []string) (removed int64, err error) {
+	groups := make([]*goredis.XInfoGroupsCmd, len(streams))
+	errGroups := c.each(ctx, streams, func(p goredis.Pipeliner, i int, key string) { groups[i] = p.XInfoGroups(ctx, key) })
+	pending := make([][]*goredis.XPendingCmd, len(streams))
+	errPending := c.each(ctx, streams, func(p goredis.Pipeliner, i int, key string) {
 		for _, g := range groups[i].Val() {
 			pending[i] = append(pending[i], p.XPending(ctx, key, g.Name))
 		}
 	})
-	trims := make([]*goredis.IntCmd, c.partitions)
-	errTrims := c.each(ctx, func(p goredis.Pipeliner, i int, key string) {
+	trims := make([]*goredis.IntCmd, len(streams))
+	errTrims := c.each(ctx, streams, func(p goredis.Pipeliner, i int, key string) {
 		if from, ok := needed(groups[i].Val(), pending[i]); ok {
 			trims[i] = p.XTrimMinID(ctx, key, from.String())
 		}
@@ -63,12 +76,12 @@ func (c *Client) TrimIn(ctx context.Context, node string, ttl time.Duration) (re
 	return removed, cmp.Or(errGroups, errPending, errTrims)
 }
 
-// each pipelines commands for every `in` stream, and returns the first error that concerns more than one stream. That a
+// each pipelines commands for every one of some streams, and returns the first error that concerns more than one stream. That a
 // stream or a group does not exist is no error; what failed has no value.
-func (c *Client) each(ctx context.Context, add func(p goredis.Pipeliner, partition int, key string)) error {
+func (c *Client) each(ctx context.Context, streams []string, add func(p goredis.Pipeliner, i int, key string)) error {
 	cmds, err := c.rdb.Pipelined(ctx, func(p goredis.Pipeliner) error {
-		for i := range c.partitions {
-			add(p, i, c.keys.In(i))
+		for i, key := range streams {
+			add(p, i, key)
 		}
 		return nil
 	})
@@ -125,7 +138,7 @@ func (c *Client) TrimOut(ctx context.Context, node string, history time.Duration
 	}
 	oldest := stream.ID{MS: uint64(max(0, now.Add(-history).UnixMilli()))}
 	var trims []*goredis.IntCmd
-	err = c.each(ctx, func(p goredis.Pipeliner, i int, _ string) {
+	err = c.each(ctx, c.inStreams(), func(p goredis.Pipeliner, i int, _ string) {
 		key := c.keys.Out(i)
 		trims = append(trims, p.XTrimMinIDApprox(ctx, key, oldest.String(), 0), p.XTrimMaxLenApprox(ctx, key, most, 0))
 	})
@@ -138,8 +151,12 @@ func (c *Client) TrimOut(ctx context.Context, node string, history time.Duration
 // Backlog is how many entries the `in` streams hold together (XLEN): what is not acknowledged, and what was since the
 // last trimming. Beside an error it counts the partitions that answered.
 func (c *Client) Backlog(ctx context.Context) (entries int64, err error) {
+	return c.length(ctx, c.inStreams())
+}
+
+func (c *Client) length(ctx context.Context, streams []string) (entries int64, err error) {
 	var lengths []*goredis.IntCmd
-	err = c.each(ctx, func(p goredis.Pipeliner, _ int, key string) { lengths = append(lengths, p.XLen(ctx, key)) })
+	err = c.each(ctx, streams, func(p goredis.Pipeliner, _ int, key string) { lengths = append(lengths, p.XLen(ctx, key)) })
 	for _, n := range lengths {
 		entries += n.Val()
 	}

@@ -32,8 +32,11 @@ type settings struct {
 	out                          list   // --out
 	trendStats                   string // comma-separated
 	quiet, verbose, noColor      bool
+	insecure                     bool
 	noThresholds                 bool
 	localIPs                     string // comma-separated
+	web                          string
+	targets                      targets
 }
 
 // list collects a flag that may be given again.
@@ -69,7 +72,8 @@ const runUsage = `Usage: loadtest %s [flags] SCENARIO
 SCENARIO is a YAML or JSON file, an archive, or the name of one that comes with the program (loadtest --help lists them).
 
 Flags override the scenario:
-      --url URL              ws://HOST[:PORT]/PATH
+      --url URL              ws:// or wss://HOST[:PORT]/PATH
+      --insecure-skip-tls-verify   take any certificate
       --connections N        connections that subscribe
   -u, --vus N                the same, unless the scenario has scenarios, or with -i or -s: then VUs of one scenario in the place of all
   -d, --duration D           length of the steady phase, such as 60s; with such a VU scenario, its length
@@ -82,12 +86,20 @@ Flags override the scenario:
       --no-thresholds        judge by the evidence alone
       --on-cut COMMAND       run by sh when the scenario's cut is due; with cut: {by: server} it has the server end its connections
 
+What is watched of the server, each second, as metrics server_…; each may be given again, and have NAME= in front:
+      --target-metrics URL   a page in Prometheus's text format
+      --target-pid PID       CPU and memory of a process of this machine
+      --target-redis URL     INFO of a Redis: redis://[USER:PASSWORD@]HOST:PORT
+      --target-read M=FROM   metric server_M from the page: NAME, NAME{label="value"} or histogram(NAME)
+
 Output: the summary goes to standard output, progress and messages to standard error.
       --json FILE            everything, as JSON
       --summary-export FILE  the summary as k6 exports it (true beside a threshold: crossed)
       --ledger FILE          acknowledged publications that somebody did not get, as JSON
       --phase-file FILE      a JSON line when each phase begins; - is standard output
-  -o, --out NAME=ARG         an output: json=FILE html=FILE; may be given again
+  -o, --out NAME=ARG         an output, fed each second; may be given again: html=FILE (a report),
+                         json=FILE, csv=FILE, hdr=NAME (HdrHistogram), prometheus-rw=URL
+      --web HOST:PORT        show the run in a browser while it goes on; :PORT is on loopback
       --summary-trend-stats  columns of trends, such as avg,p(95),p(99.9),count
   -q, --quiet                no progress
   -v, --verbose              more messages
@@ -120,11 +132,14 @@ func (p program) parse(command string, args []string) (s settings, file string, 
 	}
 	fs.StringVar(&s.trendStats, "summary-trend-stats", "", "")
 	fs.StringVar(&s.localIPs, "local-ips", "", "")
+	fs.StringVar(&s.web, "web", "", "")
+	s.targets.flags(fs)
 	fs.BoolVar(&s.noThresholds, "no-thresholds", false, "")
 	fs.Float64Var(&s.rate, "rate", 0, "")
 	fs.StringVar(&s.json, "json", "", "")
 	fs.StringVar(&s.export, "summary-export", "", "")
 	fs.StringVar(&s.ledger, "ledger", "", "")
+	fs.BoolVar(&s.insecure, "insecure-skip-tls-verify", false, "")
 	fs.StringVar(&s.onCut, "on-cut", "", "")
 	fs.StringVar(&s.phases, "phase-file", "", "")
 	fs.BoolVar(&s.noColor, "no-color", false, "")
@@ -190,6 +205,10 @@ func (s settings) scenario(file string) (*loadtest.Scenario, int, error) {
 	}
 	if s.localIPs != "" {
 		sc.LocalAddresses = strings.Split(s.localIPs, ",")
+	}
+	s.targets.apply(&sc.Target)
+	if s.insecure {
+		sc.InsecureSkipTLSVerify = true
 	}
 	if s.noThresholds {
 		sc.Thresholds = nil

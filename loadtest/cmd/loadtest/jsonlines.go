@@ -62,43 +62,18 @@ func (j *jsonLines) Start(info loadtest.Info) error {
 // Second implements loadtest.Output.
 func (j *jsonLines) Second(s metric.Snapshot) error {
 	var err error
-	for _, sample := range s.Samples {
-		point := func(value float64, tags ...string) {
-			err = errors.Join(err, j.point(sample.Name, s, value, tags...))
+	s.Points(func(p metric.Point) {
+		tags := map[string]string{"phase": s.Phase}
+		maps.Copy(tags, j.tags)
+		maps.Copy(tags, p.Tags)
+		if p.Tag != "" {
+			tags[p.Tag] = p.Part
 		}
-		switch {
-		case sample.N == 0:
-		case sample.Kind == metric.KindCounter && sample.Parts != nil:
-			for value, n := range sample.Parts {
-				point(float64(n), "part", value)
-			}
-		case sample.Kind == metric.KindCounter:
-			point(float64(sample.N))
-		case sample.Kind == metric.KindGauge:
-			point(sample.Value)
-		case sample.Kind == metric.KindRate:
-			point(float64(sample.Passes) / float64(sample.N))
-		case sample.Hist != nil:
-			point(sample.Hist.Mean()/1000, "stat", "avg")
-			for stat, p := range map[string]float64{"med": 50, "p(95)": 95, "p(99)": 99, "max": 100} {
-				point(float64(sample.Hist.ValueAtPercentile(p))/1000, "stat", stat)
-			}
-		}
-	}
+		err = errors.Join(err, j.enc.Encode(map[string]any{"type": "Point", "metric": p.Name, "data": map[string]any{
+			"time": s.At.Format(time.RFC3339Nano), "value": p.Value, "tags": tags,
+		}}))
+	})
 	return err
-}
-
-func (j *jsonLines) point(entry string, s metric.Snapshot, value float64, more ...string) error {
-	name, part := metric.SplitName(entry)
-	tags := map[string]string{"phase": s.Phase}
-	maps.Copy(tags, j.tags)
-	maps.Copy(tags, part)
-	for i := 0; i+1 < len(more); i += 2 {
-		tags[more[i]] = more[i+1]
-	}
-	return j.enc.Encode(map[string]any{"type": "Point", "metric": name, "data": map[string]any{
-		"time": s.At.Format(time.RFC3339Nano), "value": value, "tags": tags,
-	}})
 }
 
 // Stop implements loadtest.Output.

@@ -226,8 +226,13 @@ func TestForK6Users(t *testing.T) {
 		"`--local-ips`": func(t *testing.T) {
 			want(t, len(r.report.Scenario.LocalAddresses) == 2 && r.count("msgs_received") > 0, r.outcome)
 		},
-		"`-v`":              func(t *testing.T) { want(t, strings.Contains(r.stderr, "steady"), r.outcome) },
-		"`--no-color`":      func(t *testing.T) { want(t, !strings.Contains(r.stdout, "\x1b"), r.outcome) },
+		"`-v`":         func(t *testing.T) { want(t, strings.Contains(r.stderr, "steady"), r.outcome) },
+		"`--no-color`": func(t *testing.T) { want(t, !strings.Contains(r.stdout, "\x1b"), r.outcome) },
+		"`--insecure-skip-tls-verify`": func(t *testing.T) {
+			url, _ := newTLS(t, newFaulty(t, faulty.Faults{}))
+			o := r.again(t, "--insecure-skip-tls-verify", "--url", url, "--no-thresholds", r.file)
+			want(t, o.exit == 0 || o.busy(0), o)
+		},
 		"`--no-thresholds`": passes("--no-thresholds", r.file),
 		"`--summary-trend-stats`": func(t *testing.T) {
 			line := lineOf(r.stdout, "msg_latency.")

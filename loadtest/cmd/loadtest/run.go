@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/millracehq/millrace/loadtest"
+	"github.com/millracehq/millrace/loadtest/internal/page"
 )
 
 func (p program) run(ctx context.Context, args []string) int {
@@ -48,6 +49,14 @@ func (p program) run(ctx context.Context, args []string) int {
 			return p.fail(loadtest.ExitConfig, err)
 		}
 		options.Outputs = append(options.Outputs, o)
+	}
+	if set.web != "" {
+		view, err := page.Serve(set.web)
+		if err != nil {
+			return p.fail(loadtest.ExitConfig, err)
+		}
+		fmt.Fprintf(p.stderr, "live view: %s\n", view.URL())
+		options.Outputs = append(options.Outputs, view)
 	}
 	report, incomplete := loadtest.Run(ctx, sc, options)
 	if report == nil {

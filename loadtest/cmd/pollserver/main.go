@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -95,6 +96,10 @@ func serve(ctx context.Context, listen string, cfg redis.Config, stderr io.Write
 		default:
 			http.Error(w, "the streams are not read yet", http.StatusServiceUnavailable)
 		}
+	})
+	mux.HandleFunc("/debug/gc", func(w http.ResponseWriter, _ *http.Request) {
+		debug.FreeOSMemory() // collects first
+		fmt.Fprintln(w, "ok")
 	})
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: headerWait}
 	ctx, cancel := context.WithCancel(ctx)

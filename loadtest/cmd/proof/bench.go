@@ -31,6 +31,7 @@ type bench struct {
 	options options
 	dir     string
 	size    size
+	started func(*process) // is told of the harness once it runs; nil: nobody
 }
 
 // traffic is what a run with publications came to.
@@ -189,6 +190,9 @@ func (b bench) harness(ctx context.Context, scenario, url string, connections in
 	w.Close()
 	if err != nil {
 		return nil, fmt.Errorf("%w (make build makes it)", err)
+	}
+	if b.started != nil {
+		b.started(&process{name: "loadtest", cmd: cmd})
 	}
 	followed := make(chan error, 1)
 	go func() { followed <- follow(marks, onPhase) }()

@@ -98,7 +98,11 @@ type meter struct {
 }
 
 func newMeter(s *stack) *meter {
-	return &meter{parts: map[string]*process{"gateway": s.gateway, "redis": s.redis, "backend": s.backend}, used: make(map[string]time.Duration)}
+	m := &meter{parts: map[string]*process{"gateway": s.gateway, "redis": s.redis, "backend": s.backend}, used: make(map[string]time.Duration)}
+	if s.pollserver != nil {
+		m.parts["pollserver"] = s.pollserver
+	}
+	return m
 }
 
 // phase is told of each phase as it begins.

@@ -26,10 +26,16 @@ Starts redis-server, gateway and backend on free ports and measures them with th
   idle     memory and goroutines of connections that do nothing
   storm    all subscribers reset at one moment and back at once
   slow     readers that stop, for each policy of the gateway
+  kill     the gateway killed under load and started again: all come back, nothing is lost
+  drain    the same with a gateway that sends everybody away first
+  multiplex  one connection with 100 channels against 100 connections: what the gateway needs
+  polling    clients that ask every 5 s against clients that subscribe: the servers' cost, and how late news are
+  soak     the load of the proof for --duration, with a plot of the memory in .tmp/soak.svg
 Exits 1 when a target is missed, 2 when it could not measure.
 
       --quick       2,000 connections for 10 s; latency and memory are shown, but hardly judged
       --only PARTS  of these, separated by commas (default backend,direct,idle)
+      --duration D  of soak (default 30m)
       --pairs N     of slow: how often each policy is compared with a run in which nobody stops (default 3)
       --rate N      publications a second of backend and direct, each to 100 subscribers (default 200; 100 with --quick)
       --profile DIR of backend and direct: profiles of the gateway under the load
@@ -40,14 +46,15 @@ Exits 1 when a target is missed, 2 when it could not measure.
 
 // options are the flags.
 type options struct {
-	quick   bool
-	parts   []string
-	pairs   int
-	rate    float64
-	profile string
-	bin     string
-	json    string
-	verbose io.Writer
+	quick    bool
+	parts    []string
+	pairs    int
+	duration time.Duration
+	rate     float64
+	profile  string
+	bin      string
+	json     string
+	verbose  io.Writer
 }
 
 // profileDir is where the profiles of a part go, "" when there are to be none.
@@ -98,6 +105,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
+// allParts are what can be measured.
+var allParts = []string{"backend", "direct", "idle", "storm", "slow", "kill", "drain", "multiplex", "polling", "soak"}
+
 func parse(args []string, stderr io.Writer) (o options, err error) {
 	var only string
 	var verbose bool
@@ -105,6 +115,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	fs.SetOutput(io.Discard)
 	fs.BoolVar(&o.quick, "quick", false, "")
 	fs.StringVar(&only, "only", "backend,direct,idle", "")
+	fs.DurationVar(&o.duration, "duration", 30*time.Minute, "")
 	fs.IntVar(&o.pairs, "pairs", 3, "")
 	fs.Float64Var(&o.rate, "rate", 0, "")
 	fs.StringVar(&o.profile, "profile", "", "")
@@ -119,8 +130,8 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	}
 	o.parts = strings.Split(only, ",")
 	for _, p := range o.parts {
-		if !slices.Contains([]string{"backend", "direct", "idle", "storm", "slow"}, p) {
-			return o, fmt.Errorf("--only: %q is none of backend, direct, idle, storm and slow", p)
+		if !slices.Contains(allParts, p) {
+			return o, fmt.Errorf("--only: %q is none of %s", p, strings.Join(allParts, ", "))
 		}
 	}
 	if o.pairs < 1 {
@@ -153,6 +164,17 @@ func prove(ctx context.Context, o options, stderr io.Writer) (*report, error) {
 			rep.Storms, err = b.storms(ctx)
 		case "slow":
 			rep.Slow, err = b.slow(ctx)
+		case "kill", "drain":
+			var s *storm
+			if s, err = b.ended(ctx, part); err == nil {
+				rep.Ended = append(rep.Ended, s)
+			}
+		case "multiplex":
+			rep.Multiplex, err = b.multiplex(ctx)
+		case "polling":
+			rep.Polling, err = b.polling(ctx)
+		case "soak":
+			rep.Soak, err = b.soak(ctx)
 		default:
 			var t *traffic
 			if t, err = b.traffic(ctx, part); err == nil {
@@ -172,10 +194,14 @@ func (rep *report) writeJSON(file string) error {
 	if err != nil {
 		return err
 	}
+	return writeFile(file, string(b)+"\n")
+}
+
+func writeFile(file, text string) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(file, append(b, '\n'), 0o644)
+	return os.WriteFile(file, []byte(text), 0o644)
 }
 
 // waitFor tries f until it succeeds or the time is over.

@@ -19,7 +19,7 @@ func TestBadCalls(t *testing.T) {
 		args []string
 		says string
 	}{
-		{[]string{"--only", "backend,web"}, `"web" is none of backend, direct, idle, storm and slow`},
+		{[]string{"--only", "backend,web"}, `"web" is none of backend, direct, idle, storm, slow, kill`},
 		{[]string{"--fast"}, "-fast"},
 		{[]string{"now"}, `"now" is not a flag`},
 	} {

@@ -30,7 +30,13 @@ type report struct {
 	Idle    *idle      `json:"idle,omitempty"`
 	Storms  []*storm   `json:"storms,omitempty"` // of few connections, then of all
 	Slow    *slow      `json:"slow,omitempty"`
-	Missed  []string   `json:"missed"` // targets
+	Ended   []*storm   `json:"storms_by_server,omitempty"` // the gateway killed, and drained
+	Soak    *soak      `json:"soak,omitempty"`
+
+	Multiplex *comparison `json:"multiplex,omitempty"`
+	Polling   *comparison `json:"polling,omitempty"`
+
+	Missed []string `json:"missed"` // targets
 }
 
 // newReport is empty, with the size of the load that the options name.
@@ -77,6 +83,16 @@ func (rep *report) judge() {
 	if rep.Slow != nil {
 		rep.Slow.judge(rep.Quick, miss)
 	}
+	judgeEnded(rep.Ended, miss)
+	if rep.Multiplex != nil {
+		judgeMultiplex(rep.Multiplex, rep.Quick, miss)
+	}
+	if rep.Polling != nil {
+		judgePolling(rep.Polling, rep.Quick, miss)
+	}
+	if rep.Soak != nil {
+		rep.Soak.judge(miss)
+	}
 }
 
 // lines puts each of a list on a line of its own.
@@ -106,6 +122,18 @@ func (rep *report) write(w io.Writer) {
 	}
 	if rep.Slow != nil {
 		writeSlow(w, rep.Slow)
+	}
+	if len(rep.Ended) > 0 {
+		writeEnded(w, rep.Ended)
+	}
+	if rep.Multiplex != nil {
+		rep.Multiplex.write(w, multiplexRows())
+	}
+	if rep.Polling != nil {
+		rep.Polling.write(w, pollingRows())
+	}
+	if rep.Soak != nil {
+		rep.Soak.write(w)
 	}
 	if len(rep.Missed) == 0 {
 		fmt.Fprintf(w, "\nAll targets are met.\n")

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // stack is the system under measurement: one process of each kind.
@@ -20,6 +21,11 @@ type stack struct {
 	url                     string // of the WebSocket
 	admin                   string // of the gateway, http://HOST:PORT
 	redisAddr               string // HOST:PORT
+	pollURL                 string // of the poll server, once it is started
+
+	dir, bin    string
+	gatewayArgs []string
+	pollserver  *process // nil: none
 }
 
 // startStack starts everything and waits until it is ready; config is the text of the gateway's configuration file, if it is to
@@ -39,7 +45,7 @@ func startStack(ctx context.Context, dir, bin, config string) (s *stack, err err
 	}
 	addr := func(i int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[i])) }
 	redis := "redis://" + addr(0) + "/0"
-	s = &stack{url: "ws://" + addr(1) + "/ws", admin: "http://" + addr(2), redisAddr: addr(0)}
+	s = &stack{url: "ws://" + addr(1) + "/ws", admin: "http://" + addr(2), redisAddr: addr(0), dir: dir, bin: bin}
 	defer func() {
 		if err != nil {
 			s.stop()
@@ -61,9 +67,9 @@ func startStack(ctx context.Context, dir, bin, config string) (s *stack, err err
 		}
 		args = append(args, "--config", file)
 	}
-	s.gateway, err = startProcess(dir, "gateway", filepath.Join(bin, "gateway"), args...)
-	if err != nil {
-		return s, fmt.Errorf("%w (make build makes it)", err)
+	s.gatewayArgs = args
+	if err = s.startGateway(); err != nil {
+		return s, err
 	}
 	s.backend, err = startProcess(dir, "backend", filepath.Join(bin, "backend"), "--redis", redis, "--listen", addr(3))
 	if err != nil {
@@ -77,9 +83,48 @@ func startStack(ctx context.Context, dir, bin, config string) (s *stack, err err
 	return s, nil
 }
 
+func (s *stack) startGateway() (err error) {
+	if s.gateway, err = startProcess(s.dir, "gateway", filepath.Join(s.bin, "gateway"), s.gatewayArgs...); err != nil {
+		err = fmt.Errorf("%w (make build makes it)", err)
+	}
+	return err
+}
+
+// restartGateway ends the gateway by a signal and starts it again once it is gone.
+func (s *stack) restartGateway(ctx context.Context, by syscall.Signal) error {
+	if err := s.gateway.cmd.Process.Signal(by); err != nil {
+		return err
+	}
+	select {
+	case <-s.gateway.gone:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	s.gateway.log.Close()
+	if err := s.startGateway(); err != nil {
+		return err
+	}
+	return s.gateway.ready(ctx, func() error { _, err := get(ctx, s.admin+"/readyz"); return err })
+}
+
+// startPollServer starts the polling baseline on the same streams.
+func (s *stack) startPollServer(ctx context.Context) error {
+	ports, err := freePorts(1)
+	if err != nil {
+		return err
+	}
+	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[0]))
+	s.pollURL = "http://" + addr + "/poll"
+	s.pollserver, err = startProcess(s.dir, "pollserver", filepath.Join(s.bin, "pollserver"), "--listen", addr, "--redis", "redis://"+s.redisAddr+"/0")
+	if err != nil {
+		return fmt.Errorf("%w (make build makes it)", err)
+	}
+	return s.pollserver.ready(ctx, func() error { _, err := get(ctx, "http://"+addr+"/readyz"); return err })
+}
+
 // stop ends the processes, last started first.
 func (s *stack) stop() {
-	for _, p := range []*process{s.backend, s.gateway, s.redis} {
+	for _, p := range []*process{s.pollserver, s.backend, s.gateway, s.redis} {
 		if p != nil {
 			p.stop()
 		}
@@ -136,6 +181,14 @@ func (s *stack) metric(ctx context.Context, name string) (float64, error) {
 		}
 	}
 	return 0, fmt.Errorf("the gateway's metrics have no %s", name)
+}
+
+// pollMemory is the same of the poll server.
+func (s *stack) pollMemory(ctx context.Context) (int64, error) {
+	if _, err := get(ctx, strings.TrimSuffix(s.pollURL, "/poll")+"/debug/gc"); err != nil {
+		return 0, err
+	}
+	return s.pollserver.anonymous()
 }
 
 // memory is the gateway's anonymous memory after a collection, bytes.

@@ -10,6 +10,8 @@ import (
 
 // storm is one reconnect storm.
 type storm struct {
+	How         string             `json:"how,omitempty"` // kill or drain; else they were reset
+	Codes       map[string]int64   `json:"cut_by_code"`
 	Connections int                `json:"connections"` // that were cut
 	Expected    int64              `json:"expected"`
 	Lost        int64              `json:"lost"`
@@ -82,16 +84,21 @@ func (b bench) storm(ctx context.Context, connections int) (*storm, error) {
 	if err != nil {
 		return nil, err
 	}
-	st := &storm{
-		Connections: int(r.count("ws_cut")), Expected: r.count("msgs_expected"), Lost: r.count("msgs_lost"), Duplicate: r.count("msgs_duplicate"),
-		Reordered: r.count("msgs_reordered"), Announced: r.count("msgs_announced"), Gaps: r.count("gaps"),
-		Back: r.values("ws_reconnect_duration"), CaughtUp: r.values("ws_caught_up"), Failed: r.report.Metrics["ws_connect_failed"].Counts,
-		Latency: r.values("msg_latency"), Window: window.String(), Calm: seen[1].since(seen[0]), Storm: seen[2].since(seen[1]),
-		Exit: r.exit, Failures: r.failures(),
-	}
+	st := newStorm(r)
+	st.Window, st.Calm, st.Storm = window.String(), seen[1].since(seen[0]), seen[2].since(seen[1])
 	st.Extra = st.Storm.beyond(st.Calm)
 	_, st.conditions = m.result(&r.report)
 	return st, nil
+}
+
+// newStorm is what the harness has of a storm.
+func newStorm(r *result) *storm {
+	return &storm{
+		Connections: int(r.count("ws_cut")), Codes: r.report.Metrics["ws_cut"].Counts, Expected: r.count("msgs_expected"), Lost: r.count("msgs_lost"), Duplicate: r.count("msgs_duplicate"),
+		Reordered: r.count("msgs_reordered"), Announced: r.count("msgs_announced"), Gaps: r.count("gaps"),
+		Back: r.values("ws_reconnect_duration"), CaughtUp: r.values("ws_caught_up"), Failed: r.report.Metrics["ws_connect_failed"].Counts,
+		Latency: r.values("msg_latency"), Exit: r.exit, Failures: r.failures(),
+	}
 }
 
 // judgeStorms tells miss of each target that was missed. The harness being the limit is not one: it makes times longer, and

@@ -39,13 +39,16 @@ func NewTrend() *Trend { return &Trend{hist: newHistogram()} }
 func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, trendMax, trendDigits) }
 
 // Record takes one duration in nanoseconds. One below zero counts as zero, one above the range as its end.
-func (t *Trend) Record(nanos int64) {
+func (t *Trend) Record(nanos int64) { t.RecordMany(nanos, 1) }
+
+// RecordMany takes n durations that are the same.
+func (t *Trend) RecordMany(nanos, n int64) {
 	us := max(nanos, 0) / int64(time.Microsecond)
 	if us > trendMax {
 		us = trendMax
-		t.over++
+		t.over += n
 	}
-	if err := t.hist.RecordValue(us); err != nil {
+	if err := t.hist.RecordValues(us, n); err != nil {
 		panic("BUG: a clipped value is out of the histogram's range: " + err.Error())
 	}
 }

@@ -2,6 +2,8 @@ package page
 
 import (
 	"bytes"
+	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"github.com/millracehq/millrace/loadtest"
+	"github.com/millracehq/millrace/loadtest/internal/chart"
 	"github.com/millracehq/millrace/loadtest/internal/faulty"
 )
 
@@ -103,6 +106,31 @@ func TestPageBeforeTheRun(t *testing.T) {
 	var b bytes.Buffer
 	if err := r.Render(&b, true); err != nil || !strings.Contains(b.String(), "STARTING") {
 		t.Error(err, b.String())
+	}
+}
+
+func TestBridge(t *testing.T) {
+	hole := math.NaN()
+	draw := func(values ...float64) (text string) {
+		var points []chart.Point
+		for i, v := range values {
+			points = append(points, chart.Point{X: float64(i), Y: v})
+		}
+		for _, p := range bridge(points) {
+			text += fmt.Sprintf("%v:%v ", p.X, p.Y)
+		}
+		return text
+	}
+	for want, got := range map[string]string{
+		"0:1 3:2 ":                   draw(1, hole, hole, 2),
+		"0:1 1:NaN 2:NaN 3:NaN 4:2 ": draw(1, hole, hole, hole, 2),
+		"0:NaN 1:1 2:2 3:NaN ":       draw(hole, 1, 2, hole),
+		"0:NaN 1:NaN ":               draw(hole, hole),
+		"":                           draw(),
+	} {
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }
 

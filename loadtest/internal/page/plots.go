@@ -220,7 +220,31 @@ func (r *Recorder) points(line *series.Line, read reading) []chart.Point {
 		}
 		points = append(points, chart.Point{X: (span.From + span.To).Seconds() / 2, Y: v})
 	}
+	if strings.HasPrefix(line.Name, "server_") {
+		points = bridge(points)
+	}
 	return points
+}
+
+// bridge leaves out holes of one or two points. The server is read by another clock than the run's, so that a second may pass between two readings
+// without one; that is no silence of the server's.
+func bridge(points []chart.Point) []chart.Point {
+	const most = 2
+	out := make([]chart.Point, 0, len(points))
+	for i := 0; i < len(points); {
+		j := i
+		for j < len(points) && math.IsNaN(points[j].Y) {
+			j++
+		}
+		if holes := j - i; holes > most || i == 0 || j == len(points) {
+			out = append(out, points[i:j]...)
+		}
+		if j < len(points) {
+			out = append(out, points[j])
+		}
+		i = j + 1
+	}
+	return out
 }
 
 func (r *Recorder) bands() (bands []chart.Band) {

@@ -214,6 +214,8 @@ func (s *Swarm) Closed(c loop.Conn, why loop.Reason) {
 	switch {
 	case s.clients[i].state >= clientSubscribing:
 		s.leave(i, "1006") // RFC 6455 section 7.1.5: no Close frame came
+	case why == loop.ReasonTLS:
+		s.leave(i, "tls")
 	case why == loop.ReasonRefused:
 		s.leave(i, "refused")
 	default:

@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"crypto/tls"
 	"log/slog"
 	"net/netip"
 	"time"
@@ -14,6 +15,7 @@ type Config struct {
 	Locals []netip.Addr // source addresses, taken in turn; none: the kernel chooses
 	Host   string       // of the handshake
 	URI    string       // of the handshake, with its query
+	TLS    *tls.Config  // nil: none
 	Token  string       // credential, sent as Authorization: Bearer; empty: none
 
 	Connections    int

@@ -108,7 +108,7 @@ func (s *Swarm) step(now int64) (more bool) {
 	case PhaseWarmup, PhaseSteady:
 		more = s.load(now)
 	case PhaseDrain:
-		arrived := s.pending.open == 0 && s.outstanding == 0 && len(s.unacked) == 0 && s.stoppedHaveAll()
+		arrived := s.pending.open == 0 && s.outstanding == 0 && len(s.unacked) == 0 && len(s.churn.absent) == 0 && s.stoppedHaveAll()
 		if arrived || now >= s.until {
 			s.conclude()
 		}

@@ -110,6 +110,7 @@ func New(cfg Config) (*Swarm, error) {
 		Linger:    lingerTime,
 		Logger:    cfg.Logger,
 		MaxUnread: maxMessage + 1<<10,
+		DialTLS:   cfg.TLS,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("event loop: %w", err)

@@ -1,0 +1,115 @@
+// Package postgres is a [reward.Store] and a [reward.Desk] in the database of the boards, for any number of workers and backends.
+//
+// [Store] logs in as a member of millrace_rewards, which may count and sees no board; [Desk] as a backend does, bound by row-level
+// security to the user who asks. A batch of any number of events is one transaction of four exchanges: lock, insert and read the
+// units; read days and users; write; commit. Each statement takes arrays, in the order of the keys. One batch is counted at a time (an
+// advisory lock of the transaction, so it works through PgBouncer): that is what makes a unit, to which several users' events
+// belong, one that two batches never look at with half of the facts each.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/millracehq/millrace/backend/reward"
+	boards "github.com/millracehq/millrace/backend/store/postgres"
+)
+
+// Store counts.
+type Store struct {
+	rules *reward.Rules
+	pool  *pgxpool.Pool
+}
+
+// Open connects to a database that has been migrated.
+func Open(ctx context.Context, url string, rules *reward.Rules) (*Store, error) {
+	pool, err := boards.Connect(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{rules, pool}, nil
+}
+
+// Close implements [reward.Store].
+func (s *Store) Close() error {
+	s.pool.Close()
+	return nil
+}
+
+// Count implements [reward.Store].
+func (s *Store) Count(ctx context.Context, events []reward.Event) (c reward.Counted, err error) {
+	err = pgx.BeginFunc(ctx, s.pool, func(pg pgx.Tx) error {
+		c, err = reward.Count(&tx{ctx, pg}, s.rules, events)
+		return err
+	})
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok && ofData(e) {
+		err = &reward.DataError{Err: e}
+	}
+	if err != nil {
+		return reward.Counted{}, err
+	}
+	return c, nil
+}
+
+// ofData reports whether the same rows would meet the error again: of a value, of a constraint, of a limit (SQLSTATE classes 22, 23
+// and 54).
+func ofData(e *pgconn.PgError) bool {
+	return strings.HasPrefix(e.Code, "22") || strings.HasPrefix(e.Code, "23") || strings.HasPrefix(e.Code, "54")
+}
+
+// Known implements [reward.Store].
+func (s *Store) Known(ctx context.Context, ids []string) ([]bool, error) {
+	rows, err := s.pool.Query(ctx, "SELECT id FROM reward.facts WHERE id = ANY ($1::text[])", ids)
+	if err != nil {
+		return nil, err
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, err
+	}
+	known := make(map[string]bool, len(found))
+	for _, id := range found {
+		known[id] = true
+	}
+	out := make([]bool, len(ids))
+	for i, id := range ids {
+		out[i] = known[id]
+	}
+	return out, nil
+}
+
+// Refresh implements [reward.Store]. It runs on the primary; replicas get what it has made.
+func (s *Store) Refresh(ctx context.Context, since time.Time) (did bool, err error) {
+	err = s.pool.QueryRow(ctx, "SELECT reward.refresh($1::timestamptz)", since).Scan(&did)
+	return did, err
+}
+
+// Rescore implements [reward.Store].
+func (s *Store) Rescore(ctx context.Context, rules *reward.Rules, dry bool) (out reward.Rescored, err error) {
+	err = pgx.BeginFunc(ctx, s.pool, func(pg pgx.Tx) error {
+		t := &tx{ctx, pg}
+		if _, err := pg.Exec(ctx, lock); err != nil {
+			return err
+		}
+		var all reward.Everything
+		b := &pgx.Batch{}
+		b.Queue("SELECT " + factColumns + " FROM reward.facts").Query(into(&all.Facts, scanFact))
+		b.Queue("SELECT user_id, day, state FROM reward.days").Query(into(&all.Days, scanDay))
+		b.Queue("SELECT user_id, xp, told, state FROM reward.users").Query(into(&all.Users, scanUser))
+		if err := t.send(b); err != nil {
+			return err
+		}
+		var changes *reward.Changes
+		if changes, out = reward.Rescore(&all, rules); dry {
+			return nil
+		}
+		return t.Save(changes)
+	})
+	return out, err
+}

@@ -1,0 +1,136 @@
+package postgres_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/millracehq/millrace/backend/reward"
+	"github.com/millracehq/millrace/backend/reward/postgres"
+	"github.com/millracehq/millrace/backend/reward/rewardtest"
+	boards "github.com/millracehq/millrace/backend/store/postgres"
+	"github.com/millracehq/millrace/internal/pgtest"
+)
+
+// bed is a server with databases, which belong to boards_owner; who counts logs in as counter, backends as app.
+type bed struct {
+	server *pgtest.Server
+	n      atomic.Int64
+	mu     sync.Mutex
+}
+
+func newBed(t testing.TB, args ...string) *bed {
+	t.Helper()
+	b := &bed{server: pgtest.Start(t, args...)}
+	b.server.SQL("postgres", `CREATE ROLE boards_owner LOGIN CREATEROLE; CREATE ROLE app LOGIN; CREATE ROLE counter LOGIN;
+		CREATE ROLE millrace_app NOLOGIN; GRANT millrace_app TO app; CREATE ROLE millrace_rewards NOLOGIN; GRANT millrace_rewards TO counter`)
+	return b
+}
+
+// database is a new database with the schema.
+func (b *bed) database(t testing.TB) string {
+	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	name := fmt.Sprintf("boards%d", b.n.Add(1))
+	b.server.SQL("postgres", "CREATE DATABASE "+name+" OWNER boards_owner")
+	if _, err := boards.Migrate(t.Context(), b.server.URL("boards_owner", name)); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func (b *bed) store(t *testing.T, name, counterURL, appURL string, rules *reward.Rules) *rewardtest.Bed {
+	t.Helper()
+	s, err := postgres.Open(t.Context(), counterURL, rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return &rewardtest.Bed{
+		Store: s,
+		Desk: func(rules *reward.Rules) reward.Desk {
+			d, err := postgres.OpenDesk(t.Context(), appURL, appURL, rules)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(d.Close)
+			return d
+		},
+		Join: func(team, user string) {
+			b.server.SQL(name, fmt.Sprintf(`INSERT INTO app.workspaces VALUES ('%s', '') ON CONFLICT DO NOTHING;
+				INSERT INTO app.members VALUES ('%[1]s', '%s', 'viewer', 1) ON CONFLICT DO NOTHING`, team, user))
+		},
+		Hurt: func(id string) func() {
+			b.server.SQL(name, "ALTER TABLE reward.facts ADD CONSTRAINT hurt CHECK (id <> '"+id+"')")
+			return func() { b.server.SQL(name, "ALTER TABLE reward.facts DROP CONSTRAINT hurt") }
+		},
+	}
+}
+
+func TestStore(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	t.Run("direct", func(t *testing.T) {
+		t.Parallel()
+		rewardtest.Run(t, func(t *testing.T, rules *reward.Rules) *rewardtest.Bed {
+			name := b.database(t)
+			return b.store(t, name, b.server.URL("counter", name), b.server.URL("app", name), rules)
+		})
+	})
+	t.Run("pgbouncer with one connection", func(t *testing.T) {
+		t.Parallel()
+		// PgBouncer logs in as app, whoever comes: here as one with both roles, on one connection that all share.
+		b.server.SQL("postgres", "CREATE ROLE double LOGIN; GRANT millrace_app, millrace_rewards TO double")
+		port := b.server.BouncerAs("double", 1)
+		rewardtest.Run(t, func(t *testing.T, rules *reward.Rules) *rewardtest.Bed {
+			name := b.database(t)
+			return b.store(t, name, b.server.BouncerURL(port, name), b.server.BouncerURL(port, name), rules)
+		})
+	})
+	t.Run("rights", func(t *testing.T) { t.Parallel(); testRights(t, b) })
+}
+
+// testRights: who counts sees no board and changes no fact; a backend changes nothing that was counted, and sees no leaderboard but through the
+// view; without a user, nothing is seen.
+func testRights(t *testing.T, b *bed) {
+	name := b.database(t)
+	b.server.SQL(name, `INSERT INTO app.workspaces VALUES ('red', ''); INSERT INTO app.members VALUES ('red', 'ann', 'owner', 1);
+		INSERT INTO reward.scores VALUES ('red', 'all', 'ann', 5000, 1); INSERT INTO reward.users VALUES ('ann', 5000, 1, '{}');
+		INSERT INTO reward.purses VALUES ('ann', 0, 1, 'public', 1); SELECT reward.refresh(now())`)
+	for user, statements := range map[string][]string{
+		"counter": {
+			"SELECT * FROM app.boards", "SELECT * FROM app.members", "SELECT * FROM app.mutations", "UPDATE reward.facts SET id = 'x'", "DELETE FROM reward.facts",
+			"SELECT * FROM reward.leaders", "SELECT * FROM reward.seen_leaders", "SELECT * FROM reward.purses", "REFRESH MATERIALIZED VIEW reward.leaders",
+		},
+		"app": {
+			"SELECT * FROM reward.leaders", "SELECT * FROM reward.scores", "SELECT * FROM reward.facts", "SELECT * FROM reward.days", "UPDATE reward.users SET xp = 1",
+			"INSERT INTO reward.purses VALUES ('eve', 0, 1, 'public', 1)", "DELETE FROM reward.redeemed", "SELECT reward.refresh(now())",
+		},
+	} {
+		conn, err := pgx.Connect(t.Context(), b.server.URL(user, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close(context.Background()) })
+		for _, statement := range statements {
+			if _, err := conn.Exec(t.Context(), statement); err == nil || !strings.Contains(err.Error(), "42501") {
+				t.Errorf("%s: %s: %v", user, statement, err)
+			}
+		}
+		if user == "counter" {
+			continue
+		}
+		for _, table := range []string{"users", "purses", "redeemed", "seen_leaders"} {
+			var n int
+			if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM reward."+table).Scan(&n); err != nil || n != 0 {
+				t.Errorf("%s without a user: %d rows, %v", table, n, err)
+			}
+		}
+	}
+}
