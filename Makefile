@@ -41,6 +41,11 @@ HOSTILEARGS ?=
 SEEDS ?= 10000
 FIRST ?= 1
 
+# make faults-rewards: EVENTS; make rewards-load: RATE (events a second), WORKERS
+EVENTS  ?= 1000000
+RATE    ?= 5000
+WORKERS ?= 2
+
 # make bench, bench-quick: --only NAMES, --skip NAMES, --rounds N, …; go run ./bench/cmd/bench --help has them all
 BENCHARGS ?=
 
@@ -169,6 +174,14 @@ bench-rewards: ## Compare what PostgreSQL writes for rewards, one event in a tra
 	@mkdir -p bench/results
 	$(GO) test ./backend/reward/postgres -run 'TestIO$$' -v -timeout 0 -io 20000 -io-out '$(CURDIR)/bench/results/rewards.md'
 	$(GO) test ./backend/reward/postgres -run 'TestLeadersUnderLoad$$' -v -timeout 0 -leaders 1000000 -leader-reads 3000
+
+.PHONY: faults-rewards
+faults-rewards: ## Count EVENTS while workers, Redis and PostgreSQL are killed, and compare with an oracle
+	$(GO) test ./e2e/rewards -run 'ExactlyOnce|Flushed' -v -timeout 0 -events $(EVENTS)
+
+.PHONY: rewards-load
+rewards-load: ## Measure from event to ledger and to push, at RATE for a minute with WORKERS (alone on the machine)
+	$(GO) test ./e2e/rewards -run Load -v -timeout 0 -rate $(RATE) -workers $(WORKERS)
 
 .PHONY: bench
 bench: ## Compare with a bare epoll loop and other servers, into bench/results (about an hour)

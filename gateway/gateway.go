@@ -21,7 +21,6 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/millracehq/millrace/gateway/internal/admin"
-	"github.com/millracehq/millrace/gateway/internal/auth"
 	"github.com/millracehq/millrace/gateway/internal/certificate"
 	"github.com/millracehq/millrace/gateway/internal/conn"
 	"github.com/millracehq/millrace/gateway/internal/limit"
@@ -29,6 +28,7 @@ import (
 	"github.com/millracehq/millrace/gateway/internal/route"
 	"github.com/millracehq/millrace/gateway/stream"
 	"github.com/millracehq/millrace/gateway/stream/redis"
+	"github.com/millracehq/millrace/internal/auth"
 	"github.com/millracehq/millrace/internal/loop"
 	"github.com/millracehq/millrace/internal/wsio"
 )

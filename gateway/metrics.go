@@ -3,13 +3,13 @@ package gateway
 import (
 	"fmt"
 
-	"github.com/millracehq/millrace/gateway/internal/auth"
 	"github.com/millracehq/millrace/gateway/internal/conn"
 	"github.com/millracehq/millrace/gateway/internal/hub"
 	"github.com/millracehq/millrace/gateway/internal/limit"
 	"github.com/millracehq/millrace/gateway/internal/relay"
 	"github.com/millracehq/millrace/gateway/internal/route"
 	"github.com/millracehq/millrace/gateway/protocol"
+	"github.com/millracehq/millrace/internal/auth"
 	"github.com/millracehq/millrace/internal/loop"
 )
 

@@ -7,9 +7,9 @@ import (
 	"os"
 	"strings"
 
-	"github.com/millracehq/millrace/gateway/internal/auth"
 	"github.com/millracehq/millrace/gateway/internal/limit"
 	"github.com/millracehq/millrace/gateway/internal/route"
+	"github.com/millracehq/millrace/internal/auth"
 )
 
 // keys are those for credentials that do not change by themselves.

@@ -12,7 +12,9 @@ func TestDeeds(t *testing.T) {
 	comment := func(id, text string) Op {
 		return Op{Op: OpPut, Kind: KindComment, ID: id, Values: map[string]Value{GroupCard: Text("c"), "text": Text(text)}}
 	}
-	react := func(present bool) Op { return Op{Op: OpMark, ID: "c", Set: "reaction", Element: "👍", Present: present} }
+	react := func(present bool) Op {
+		return Op{Op: OpMark, ID: "c", Set: "reaction", Element: "👍", Present: present}
+	}
 	for _, step := range []struct {
 		client string
 		back   int64

@@ -108,8 +108,8 @@ func splitMark(id string) (card, set, element string) {
 	return card, set, element
 }
 
-// laneKind is the kind of the rows that contain those of a kind, as lanes.
-func laneKind(kind string) string {
+// LaneKind is the kind of the rows that contain those of a kind, as lanes.
+func LaneKind(kind string) string {
 	switch kind {
 	case KindCard:
 		return KindColumn

@@ -168,7 +168,7 @@ func (o *Op) check() *Rejection {
 		}
 		return checkValue(o.Group, g, o.value())
 	case OpMove:
-		if laneKind(o.Kind) == "" && o.Kind != KindColumn {
+		if LaneKind(o.Kind) == "" && o.Kind != KindColumn {
 			return reject(CodeMalformed, "a %.20s has no place", o.Kind)
 		}
 		return o.checkLane()
@@ -222,7 +222,7 @@ func (o *Op) checkPut() *Rejection {
 }
 
 func (o *Op) checkLane() *Rejection {
-	if inLane := laneKind(o.Kind) != ""; inLane != (o.Lane != "") {
+	if inLane := LaneKind(o.Kind) != ""; inLane != (o.Lane != "") {
 		return reject(CodeMalformed, "lane: %.80q: a card has its column there, an item its card, others nothing", o.Lane)
 	}
 	return nil

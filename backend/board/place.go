@@ -35,7 +35,7 @@ func (a *applier) move(row *Row, o *Op) error {
 
 // lane is where a put or a move leads to: the lane that it says, or, if that is a deleted column, the one its cards went to.
 func (a *applier) lane(o *Op) (string, error) {
-	kind := laneKind(o.Kind)
+	kind := LaneKind(o.Kind)
 	if kind == "" {
 		return "", nil
 	}

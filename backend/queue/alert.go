@@ -103,7 +103,8 @@ func (n *Notifier) Alert(a Alert) {
 func (n *Notifier) Run(ctx context.Context) {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(time.Second, cancel) })()
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(time.Second, cancel) })
+	defer stop()
 	last, more := make(map[string]time.Time), make(map[string]int)
 	for ctx.Err() == nil || len(n.room) > 0 {
 		select {

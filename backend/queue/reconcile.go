@@ -12,10 +12,10 @@ import (
 
 const (
 	reconcileEvery = 30 * time.Second
-	pageBoards  = 500
-	pageRecords = 500
-	maxAdded    = 100_000
-	maxReadded  = 10_000 // events that one pass adds again; the next one goes on
+	pageBoards     = 500
+	pageRecords    = 500
+	maxAdded       = 100_000
+	maxReadded     = 10_000 // events that one pass adds again; the next one goes on
 )
 
 // Reconciler walks the log of each board from its mark, and adds again what was not counted, unless that is under way, or was given up. So

@@ -97,6 +97,8 @@ type Logged struct {
 type Store interface {
 	// CreateWorkspace makes a workspace, of which the user is the owner. ErrExists.
 	CreateWorkspace(ctx context.Context, user, id, name string) error
+	// Workspaces lists those that the user is a member of, by ID.
+	Workspaces(ctx context.Context, user string) ([]Workspace, error)
 	// SetMember gives somebody a role, or takes it ([None]). member.Version is what the caller knows of them.
 	// ErrNotFound, ErrDenied, *VersionError, ErrLastOwner.
 	SetMember(ctx context.Context, user, workspace string, member Member) (Member, error)
@@ -120,6 +122,13 @@ type Store interface {
 	Pull(ctx context.Context, user, id string, since Since) (board.Delta, error)
 	// Log lists the entries with a sequence number after one, oldest first, at most limit. ErrNotFound.
 	Log(ctx context.Context, user, id string, after int64, limit int) ([]Logged, error)
+	// History lists the entries of the log that are [About] a row, newest first, of the limit entries before a sequence number that may
+	// be; 0: of all. next is where to go on, 0: that was all. ErrNotFound (no such board).
+	History(ctx context.Context, user, id string, row board.Key, before int64, limit int) (entries []Logged, next int64, err error)
+	// Conflicts lists those of a board, newest first, at most limit behind a spot. ErrNotFound.
+	Conflicts(ctx context.Context, user, id string, behind Spot, limit int) ([]Lost, error)
+	// Search finds texts on all boards that the user sees.
+	Search(ctx context.Context, user string, q Query) ([]Hit, error)
 	// Collect purges rows of a board that were deleted before a time, and conflicts that came about before it, as a user who may edit
 	// it. ErrNotFound, ErrDenied.
 	Collect(ctx context.Context, user, id string, before time.Time) (board.Delta, error)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"os/exec"
 	"sync"
 	"syscall"
@@ -67,6 +68,7 @@ func (c *child) keep(stop, kill context.Context) error {
 // run is one life of the child, and says how it ended.
 func (c *child) run(stop, kill context.Context) (end string) {
 	cmd := exec.CommandContext(stop, c.part.path, c.part.args...)
+	cmd.Env = append(os.Environ(), c.part.env...)
 	cmd.Stdout, cmd.Stderr = c.log, c.log
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = c.timing.stop

@@ -13,14 +13,18 @@ type config struct {
 	host          string // gateways take clients here
 	gateways      int
 	backends      int
+	rewards       int    // processes that count what happens on boards
 	redis         string // URL; empty: embedded
 	database      string // of boards; empty: none
 	gatewayConfig string // file; empty: gateway.yaml of this package
+	secret        string // with which backends sign the tokens of whoever names a user; empty: they sign none
+	signIn        bool   // gateways want such a token
 
 	// First port of each kind; number i of a kind has the first one plus i-1.
 	gatewayPort int
 	adminPort   int
 	backendPort int
+	rewardsPort int
 	redisPort   int
 
 	timing timing
@@ -54,6 +58,9 @@ func (c *config) validate() error {
 	if c.backends < 0 {
 		faults = append(faults, fmt.Errorf("--backends %d: at least 0", c.backends))
 	}
+	if c.rewards < 0 {
+		faults = append(faults, fmt.Errorf("--rewards %d: at least 0", c.rewards))
+	}
 	if c.redis != "" && !strings.HasPrefix(c.redis, "redis://") && !strings.HasPrefix(c.redis, "rediss://") {
 		faults = append(faults, fmt.Errorf("--redis %s: want redis://host:port/db", c.redis))
 	}
@@ -64,6 +71,7 @@ func (c *config) validate() error {
 		{"--gateway-port", c.gatewayPort, c.gateways},
 		{"--admin-port", c.adminPort, c.gateways},
 		{"--backend-port", c.backendPort, c.backends},
+		{"--rewards-port", c.rewardsPort, c.rewards},
 		{"--redis-port", c.redisPort, 1},
 	} {
 		if p.first < 1 || p.first+p.many-1 > 65535 {

@@ -40,6 +40,12 @@ func fakeChild(args []string) int {
 	f.String("node", "", "")
 	f.String("database", "", "")
 	f.String("config", "", "")
+	f.String("consumer", "", "")
+	f.Bool("rewards", false, "")
+	f.Bool("demo-sign-in", false, "")
+	if len(args) > 0 && args[0] == "rewards" {
+		args = args[1:]
+	}
 	f.Parse(args)
 	if *admin == "" {
 		admin = listen

@@ -2,6 +2,7 @@
 //
 //	local ─┬─ Redis      embedded (miniredis, in memory), unless --redis names a real one
 //	       ├─ backend-1  bin/backend   127.0.0.1:8000
+//	       ├─ rewards-1  bin/backend   127.0.0.1:8050
 //	       └─ gateway-1  bin/gateway   127.0.0.1:8080, admin 127.0.0.1:9090
 //
 // It starts what was asked for, waits until each part says that it is ready, starts again what died, and stops
@@ -11,6 +12,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	_ "embed"
 	"errors"
 	"flag"
@@ -42,8 +44,8 @@ func main() {
 //go:embed gateway.yaml
 var gatewayYAML []byte
 
-// runWithBoards is run with a file for boards where no database was named, and with their namespaces where the gateways have no
-// configuration. They go with Redis, which keeps nothing either.
+// runWithBoards is run with a file for boards where no database was named, with their namespaces where the gateways have no
+// configuration, and with a new secret for tokens. They go with Redis, which keeps nothing either.
 func runWithBoards(ctx, kill context.Context, cfg config, stdout io.Writer) error {
 	dir, err := os.MkdirTemp("", "millrace")
 	if err != nil {
@@ -59,6 +61,7 @@ func runWithBoards(ctx, kill context.Context, cfg config, stdout io.Writer) erro
 			return err
 		}
 	}
+	cfg.secret = rand.Text() + rand.Text()
 	return run(ctx, kill, cfg, stdout)
 }
 
@@ -96,13 +99,16 @@ func parseFlags(args []string, stderr io.Writer) (config, error) {
 	f.StringVar(&cfg.bin, "bin", filepath.Dir(exe), "`directory` of the programs gateway and backend")
 	f.IntVar(&cfg.gateways, "gateways", 1, "how many gateways to start")
 	f.IntVar(&cfg.backends, "backends", 1, "how many backends to start")
+	f.IntVar(&cfg.rewards, "rewards", 1, "how many processes to start that count what happens on boards")
 	f.StringVar(&cfg.redis, "redis", "", "use the Redis at this `URL` (redis://host:port/db) instead of an embedded one")
 	f.StringVar(&cfg.database, "database", "", "`address` of the backends' task boards, sqlite:FILE or postgres://…; by default a file that goes when everything stops")
 	f.StringVar(&cfg.host, "host", "127.0.0.1", "`address` on which the gateways take clients, with credentials or without; everything else stays on loopback")
 	f.StringVar(&cfg.gatewayConfig, "config", "", "configuration `file` of the gateways")
+	f.BoolVar(&cfg.signIn, "sign-in", false, "gateways want a token, which the backends give to whoever names a user; by default everybody is the user anonymous there")
 	f.IntVar(&cfg.gatewayPort, "gateway-port", 8080, "port of the first gateway; the next ones follow")
 	f.IntVar(&cfg.adminPort, "admin-port", 9090, "admin port of the first gateway; the next ones follow")
 	f.IntVar(&cfg.backendPort, "backend-port", 8000, "port of the first backend; the next ones follow")
+	f.IntVar(&cfg.rewardsPort, "rewards-port", 8050, "port of the first process of rewards; the next ones follow")
 	f.IntVar(&cfg.redisPort, "redis-port", 6379, "port of the embedded Redis; the next free one when it is taken")
 	if err := f.Parse(args); err != nil {
 		return config{}, err

@@ -77,6 +77,36 @@ func TestGatewayParts(t *testing.T) {
 	}
 }
 
+func TestRewardsParts(t *testing.T) {
+	cfg := config{bin: "bin", backends: 1, rewards: 2, backendPort: 8000, rewardsPort: 8050}
+	if got := cfg.rewardsParts("redis://r:1/0"); got != nil {
+		t.Errorf("without boards: %+v", got)
+	}
+	cfg.database = "sqlite:b.db"
+	p := cfg.rewardsParts("redis://r:1/0")[1]
+	want := "rewards --redis redis://r:1/0 --listen 127.0.0.1:8051 --database sqlite:b.db --consumer rewards-2"
+	if got := strings.Join(p.args, " "); got != want || p.path != "bin/backend" || p.ready != "http://127.0.0.1:8051/readyz" {
+		t.Errorf("%s %s, ready at %s", p.path, got, p.ready)
+	}
+	if got := strings.Join(cfg.backendParts("redis://r:1/0")[0].args, " "); !strings.HasSuffix(got, "--database sqlite:b.db --rewards") {
+		t.Errorf("backend %s", got)
+	}
+}
+
+// TestSecret: it is in no argument, which other users of the machine could see.
+func TestSecret(t *testing.T) {
+	cfg := config{bin: "bin", host: loopback, gateways: 1, backends: 1, secret: "s3cret", database: "sqlite:x", signIn: true}
+	for _, p := range []part{cfg.gatewayParts("redis://r:1/0")[0], cfg.backendParts("redis://r:1/0")[0]} {
+		if strings.Contains(strings.Join(p.args, " "), "s3cret") || strings.Join(p.env, " ") != "MILLRACE_JWT_SECRET=s3cret" {
+			t.Errorf("%s %v %v", p.name, p.args, p.env)
+		}
+	}
+	text := banner(&cfg, "redis", "", cfg.backendParts("r"), cfg.gatewayParts("r"))
+	if strings.Contains(text, "s3cret") || !strings.Contains(text, "/demo/token") || !strings.Contains(text, `wscat -H "Authorization`) {
+		t.Error(text)
+	}
+}
+
 func TestRedisTakesTheNextFreePort(t *testing.T) {
 	port := freePorts(t, 2)
 	taken, err := net.Listen("tcp", hostPort(loopback, port))

@@ -16,6 +16,7 @@ type part struct {
 	name   string // gateway-1
 	path   string
 	args   []string
+	env    []string // NAME=VALUE, what is nobody else's to see
 	listen []listener
 	ready  string // URL that answers 200 when the part can do its work
 	where  string // for people: what to connect to
@@ -43,6 +44,9 @@ func (c *config) gatewayParts(redisURL string) []part {
 		if c.gatewayConfig != "" {
 			p.args = append(p.args, "--config", c.gatewayConfig)
 		}
+		if c.signIn {
+			p.args, p.env = append(p.args, "--auth", "jwt"), c.secretEnv()
+		}
 		if c.host != loopback {
 			p.args = append(p.args, "--insecure") // the wish to be reached was said with --host
 		}
@@ -66,10 +70,35 @@ func (c *config) backendParts(redisURL string) []part {
 		}
 		if c.database != "" {
 			parts[i].args = append(parts[i].args, "--database", c.database)
+			if c.rewards > 0 {
+				parts[i].args = append(parts[i].args, "--rewards")
+			}
+		}
+		if c.secret != "" {
+			parts[i].args, parts[i].env = append(parts[i].args, "--demo-sign-in"), c.secretEnv()
 		}
 	}
 	return parts
 }
+
+// rewardsParts count what happens on boards; without boards there is nothing to count.
+func (c *config) rewardsParts(redisURL string) (parts []part) {
+	for i := 0; i < c.rewards && c.database != ""; i++ {
+		name, addr := fmt.Sprintf("rewards-%d", i+1), hostPort(loopback, c.rewardsPort+i)
+		parts = append(parts, part{
+			name:   name,
+			path:   filepath.Join(c.bin, "backend"),
+			args:   []string{"rewards", "--redis", redisURL, "--listen", addr, "--database", c.database, "--consumer", name},
+			listen: []listener{{addr, "--rewards-port"}},
+			ready:  "http://" + addr + "/readyz",
+			where:  "http://" + addr,
+			more:   "http://" + addr + "/metrics",
+		})
+	}
+	return parts
+}
+
+func (c *config) secretEnv() []string { return []string{"MILLRACE_JWT_SECRET=" + c.secret} }
 
 func hostPort(host string, port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }
 

@@ -31,14 +31,14 @@ func run(stop, kill context.Context, cfg config, out io.Writer) error {
 		defer redis.stop()
 		redisURL, redisNote = redis.url(), "embedded, in memory"
 	}
-	backendParts, gatewayParts := cfg.backendParts(redisURL), cfg.gatewayParts(redisURL)
+	backendParts, gatewayParts := slices.Concat(cfg.backendParts(redisURL), cfg.rewardsParts(redisURL)), cfg.gatewayParts(redisURL)
 	if err := checkParts(slices.Concat(gatewayParts, backendParts)); err != nil {
 		return err
 	}
 
 	c := &console{w: out, width: len(fmt.Sprintf("gateway-%d", max(cfg.gateways, cfg.backends)))}
 	c.say("redis is at %s (%s)", redisURL, redisNote)
-	s := &supervisor{console: c, timing: cfg.timing, failed: make(chan error, cfg.gateways+cfg.backends)}
+	s := &supervisor{console: c, timing: cfg.timing, failed: make(chan error, len(gatewayParts)+len(backendParts))}
 	backends := s.start(kill, "backends", backendParts)
 	defer backends.stop()
 	gateways := s.start(kill, "gateways", gatewayParts)
@@ -48,7 +48,7 @@ func run(stop, kill context.Context, cfg config, out io.Writer) error {
 	if err != nil || stop.Err() != nil {
 		return err
 	}
-	c.block(banner(redisURL, redisNote, backendParts, gatewayParts))
+	c.block(banner(&cfg, redisURL, redisNote, backendParts, gatewayParts))
 	select {
 	case err := <-s.failed:
 		return err

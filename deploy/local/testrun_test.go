@@ -39,7 +39,7 @@ func newTestRun(t *testing.T) *testRun {
 		t: t,
 		cfg: config{
 			bin: fakePrograms(t), host: loopback, gateways: 1, backends: 1,
-			gatewayPort: freePorts(t, 3), adminPort: freePorts(t, 3), backendPort: freePorts(t, 3), redisPort: freePorts(t, 1),
+			gatewayPort: freePorts(t, 3), adminPort: freePorts(t, 3), backendPort: freePorts(t, 3), rewardsPort: freePorts(t, 1), redisPort: freePorts(t, 1),
 			timing: timing{
 				ready: 20 * time.Second, stop: 10 * time.Second,
 				firstWait: time.Millisecond, lastWait: 4 * time.Millisecond,
@@ -145,7 +145,7 @@ func flags(c *config) []string {
 	return []string{
 		"--bin", c.bin,
 		"--gateway-port", strconv.Itoa(c.gatewayPort), "--admin-port", strconv.Itoa(c.adminPort),
-		"--backend-port", strconv.Itoa(c.backendPort), "--redis-port", strconv.Itoa(c.redisPort),
+		"--backend-port", strconv.Itoa(c.backendPort), "--rewards-port", strconv.Itoa(c.rewardsPort), "--redis-port", strconv.Itoa(c.redisPort),
 	}
 }
 

@@ -12,6 +12,9 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/millracehq/millrace/backend/board"
+	"github.com/millracehq/millrace/backend/reward"
+	rewardpostgres "github.com/millracehq/millrace/backend/reward/postgres"
+	rewardsqlite "github.com/millracehq/millrace/backend/reward/sqlite"
 	"github.com/millracehq/millrace/backend/store"
 	"github.com/millracehq/millrace/backend/store/postgres"
 	"github.com/millracehq/millrace/backend/store/sqlite"
@@ -37,6 +40,50 @@ func openStore(ctx context.Context, address, replica string, set *metrics.Set) (
 		return nil, errors.Join(fmt.Errorf("replica: %w", err), s.Close())
 	}
 	return s, nil
+}
+
+func isSQLite(address string) bool { return strings.HasPrefix(address, sqliteScheme) }
+
+// keptRewards is what `backend rewards` has in a database.
+type keptRewards struct {
+	counter reward.Store
+	desk    reward.Desk
+	trail   store.Trail
+	close   func()
+}
+
+// openRewards opens the rewards of an address that checkDatabase has let pass; replica may be "".
+func openRewards(ctx context.Context, address, replica string, rules *reward.Rules) (*keptRewards, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	if path, ok := strings.CutPrefix(address, sqliteScheme); ok {
+		boards, err := sqlite.Open(ctx, path, board.Rules{}, nil)
+		if err != nil {
+			return nil, err
+		}
+		s := rewardsqlite.New(boards, rules, nil)
+		return &keptRewards{s, s, boards, func() { boards.Close() }}, nil
+	}
+	boards, err := postgres.Open(ctx, address, board.Rules{}, nil)
+	if err != nil {
+		return nil, err
+	}
+	counter, err := rewardpostgres.Open(ctx, address, rules)
+	if err != nil {
+		boards.Close()
+		return nil, err
+	}
+	desk, err := rewardpostgres.OpenDesk(ctx, address, replica, rules)
+	if err != nil {
+		boards.Close()
+		counter.Close()
+		return nil, err
+	}
+	return &keptRewards{counter, desk, boards, func() {
+		boards.Close()
+		counter.Close()
+		desk.Close()
+	}}, nil
 }
 
 func migrateUsage() string {

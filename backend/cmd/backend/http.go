@@ -11,24 +11,24 @@ import (
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
-
-	"github.com/millracehq/millrace/backend/worker"
 )
 
 // Bounds of one HTTP request, so that nobody keeps a connection for nothing.
 const (
 	headerTimeout   = 5 * time.Second
-	shutdownTimeout = time.Second
+	idleTimeout     = 2 * time.Minute
+	shutdownTimeout = 10 * time.Second
+	maxHeader       = 16 << 10 // bytes
 )
 
 // serveHTTP serves the endpoints until stop is called.
-func serveHTTP(l net.Listener, w *worker.Worker, set *metrics.Set, log *slog.Logger) (stop func()) {
-	s := &http.Server{Handler: endpoints(w, set), ReadHeaderTimeout: headerTimeout}
+func serveHTTP(l net.Listener, h http.Handler, log *slog.Logger) (stop func()) {
+	s := &http.Server{Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			log.Error("health and metrics are not served any more", "error", err)
+			log.Error("HTTP is not served any more", "error", err)
 		}
 	}()
 	return func() {
@@ -41,8 +41,17 @@ func serveHTTP(l net.Listener, w *worker.Worker, set *metrics.Set, log *slog.Log
 	}
 }
 
-func endpoints(w *worker.Worker, set *metrics.Set) http.Handler {
+// readiness is a part of the program that can say why it is not ready.
+type readiness interface{ Ready() error }
+
+// endpoints are those of the program, and of the API of boards if there is one.
+func endpoints(w readiness, set *metrics.Set, api http.Handler) *http.ServeMux {
 	mux := http.NewServeMux()
+	if api != nil {
+		for _, path := range []string{"/v1/", "/demo/", "/openapi.json"} {
+			mux.Handle(path, api)
+		}
+	}
 	mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) {
 		io.WriteString(rw, "ok\n")
 	})

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -16,9 +17,11 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"github.com/millracehq/millrace/backend/queue"
 	"github.com/millracehq/millrace/backend/service"
 	"github.com/millracehq/millrace/backend/worker"
 	"github.com/millracehq/millrace/gateway/stream"
+	"github.com/millracehq/millrace/gateway/stream/redis"
 )
 
 // version is set by the linker.
@@ -43,6 +46,9 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 	}
 	if len(args) > 0 && args[0] == "migrate" {
 		return runMigrate(ctx, args[1:], env, stdout, stderr)
+	}
+	if len(args) > 0 && args[0] == "rewards" {
+		return runRewards(ctx, args[1:], env, stdout, stderr)
 	}
 	o, err := parseOptions(args, env)
 	switch {
@@ -74,13 +80,32 @@ func serve(ctx context.Context, o *options, log *slog.Logger) error {
 	}
 	w.Handle("echo", echo)
 	w.Handle(worker.Any, others)
+	var boardsAPI http.Handler
 	if o.database != "" {
 		boards, err := openStore(ctx, o.database, o.replica, set)
 		if err != nil {
 			return fmt.Errorf("--database: %w", err)
 		}
 		defer boards.Close()
-		service.New(service.Config{Store: boards, Metrics: set, Logger: log, Together: o.together, Keep: o.keep}).Register(w)
+		cfg := service.Config{Store: boards, Metrics: set, Logger: log, Together: o.together, Keep: o.keep}
+		if o.rewards {
+			f, stop, err := feedRewards(ctx, o, set, log)
+			if err != nil {
+				return err
+			}
+			defer stop()
+			cfg.Committed = f.Committed
+			w.Handle(queue.Namespace, ownChannel)
+		}
+		service.New(cfg).Register(w)
+		if o.tokens.any() {
+			a, stop, err := newAPI(ctx, &o.tokens, o.worker, boards, set, log)
+			if err != nil {
+				return err
+			}
+			defer stop()
+			boardsAPI = a
+		}
 	}
 
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.listen)
@@ -88,9 +113,36 @@ func serve(ctx context.Context, o *options, log *slog.Logger) error {
 		return fmt.Errorf("--listen: %w", err)
 	}
 	log.Info("listening", "addr", listener.Addr().String(), "version", version)
-	stop := serveHTTP(listener, w, set, log)
+	stop := serveHTTP(listener, endpoints(w, set, boardsAPI), log)
 	defer stop()
 	return w.Run(ctx)
+}
+
+// feedRewards has what commits bring about handed to the rewards, until stop is called.
+func feedRewards(ctx context.Context, o *options, set *metrics.Set, log *slog.Logger) (f *queue.Feeder, stop func(), err error) {
+	client, err := redis.New(redis.Config{URL: o.worker.Redis, Prefix: o.worker.Prefix, Partitions: o.worker.Partitions, Conns: 2})
+	if err != nil {
+		return nil, nil, err
+	}
+	f = queue.NewFeeder(client, set, log)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // until the last handler has committed
+	done := make(chan struct{})
+	go func() { defer close(done); f.Run(ctx) }()
+	return f, func() {
+		cancel()
+		<-done
+		client.Close()
+	}, nil
+}
+
+// ownChannel lets each user listen to the own channel of rewards, and to no other.
+func ownChannel(_ context.Context, e *worker.Event) error {
+	if e.Kind == stream.KindSub && e.Channel == queue.Channel(e.User) {
+		e.Grant(grantFor)
+	}
+	e.Deny(403, "rewards are told to the user alone")
+	e.ReplyError(404, "ask the API of rewards")
+	return nil
 }
 
 // others allows everybody to be connected, where the gateway asks that, and nothing else.

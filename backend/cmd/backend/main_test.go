@@ -83,6 +83,10 @@ func TestCommandLine(t *testing.T) {
 	runProgram(t, nil, "--database", "mysql://x", "--log-format", "xml", "--partitions", "-1").
 		want(t, 2, `"mysql://x" is neither`, `"xml" is neither`, "-1 is not in 1 to 16384")
 	runProgram(t, []string{"MILLRACE_CONCURRENCY=many"}).want(t, 2, `MILLRACE_CONCURRENCY="many"`)
+	runProgram(t, nil, "--demo-sign-in").want(t, 2, "nothing to sign in to")
+	runProgram(t, nil, "--demo-sign-in", "--database", "sqlite:x").want(t, 2, "set MILLRACE_JWT_SECRET")
+	runProgram(t, []string{"MILLRACE_JWT_SECRET=short"}, "--demo-sign-in", "--database", "sqlite:x", "--listen", ":8000").want(t, 2, "lets everybody be anybody")
+	runProgram(t, []string{"MILLRACE_JWT_SECRET=short"}, "--database", "sqlite:"+filepath.Join(t.TempDir(), "b.db")).want(t, 1, "at least 32")
 	runProgram(t, nil, "migrate", "--help").want(t, 0, "CREATEROLE")
 	runProgram(t, nil, "migrate", "up").want(t, 2, `"" is not postgres`)
 	runProgram(t, nil, "migrate", "down", "--database", "postgres://x/y").want(t, 2, "say up or status")

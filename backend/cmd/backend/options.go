@@ -25,6 +25,8 @@ type options struct {
 	replica   string
 	together  int
 	keep      time.Duration
+	rewards   bool
+	tokens    tokens
 	listen    string
 	logLevel  slog.Level
 	logFormat string
@@ -46,7 +48,9 @@ func (o *options) flags() *flag.FlagSet {
 	f.StringVar(&o.replica, "database-replica", "", "`address` of a streaming replica of the database, postgres://USER@HOST/NAME, for reads that allow it")
 	f.IntVar(&o.together, "commit-together", service.DefaultTogether, "mutations of one board that were there at once are committed together, at most `n`; 1: each request by itself")
 	f.DurationVar(&o.keep, "keep-deleted", service.DefaultKeep, "`duration` for which boards keep what was deleted, and conflicts")
-	f.StringVar(&o.listen, "listen", "127.0.0.1:8000", "`host:port` of /healthz, /readyz and /metrics")
+	f.BoolVar(&o.rewards, "rewards", false, "hand what happens on boards over to the rewards: see backend rewards --help")
+	f.StringVar(&o.listen, "listen", "127.0.0.1:8000", "`host:port` of /healthz, /readyz, /metrics and the HTTP API of boards")
+	o.tokens.flags(f)
 	f.IntVar(&o.worker.Concurrency, "concurrency", 4, "`n` partitions are worked on at a time")
 	f.IntVar(&o.worker.MaxAttempts, "max-attempts", 5, "an entry whose handler fails `n` times becomes a dead letter")
 	f.IntVar(&o.worker.DeadLetters, "dead-letters", 10_000, "`n` dead letters are kept of a partition, about; then the oldest go")
@@ -58,10 +62,15 @@ func (o *options) flags() *flag.FlagSet {
 
 // streamFlags say where the entries are and who shares them.
 func streamFlags(f *flag.FlagSet, redis, prefix *string, partitions *int, group *string) {
+	redisFlags(f, redis, prefix, partitions)
+	f.StringVar(group, "group", stream.DefaultGroup, "`name` of the consumer group, shared by the backends that share the work")
+}
+
+// redisFlags say where the entries are.
+func redisFlags(f *flag.FlagSet, redis, prefix *string, partitions *int) {
 	f.StringVar(redis, "redis", "redis://127.0.0.1:6379/0", "`address` of the streams: redis:// rediss:// redis+sentinel:// redis+cluster://")
 	f.StringVar(prefix, "prefix", stream.DefaultPrefix, "`name` before the first ':' of all keys in Redis")
 	f.IntVar(partitions, "partitions", stream.DefaultPartitions, "how many partitions the installation was made with; `n` must be the same for all programs")
-	f.StringVar(group, "group", stream.DefaultGroup, "`name` of the consumer group, shared by the backends that share the work")
 }
 
 // flagLines are the flags for a help text.
@@ -80,10 +89,12 @@ func flagLines(f *flag.FlagSet) string {
 func usage() string {
 	return `backend answers what clients of Millrace request and publish in the namespace "echo": a request gets its own body
 back, a publication goes to everyone on its channel. With --database it also keeps task boards, in the namespaces
-"board" and "workspace".
+"board" and "workspace"; and where there are keys for tokens (--jwt-secret, --jwt-key, --jwks), the HTTP API of boards under
+/v1/, which /openapi.json describes.
 
 usage: backend [flags]
        backend dlq --help      about entries that were given up: dead letters
+       backend rewards --help  about points for what users do
        backend migrate --help  about the tables of boards in PostgreSQL
 
 ` + flagLines(new(options).flags()) + `
@@ -120,6 +131,9 @@ func parseOptions(args []string, env func(string) (string, bool)) (*options, err
 	}
 	if o.keep <= 0 {
 		faults = append(faults, fmt.Errorf("--keep-deleted: %v is not over 0", o.keep))
+	}
+	if err := o.tokens.check(o.database, o.listen); err != nil {
+		faults = append(faults, err)
 	}
 	if o.logFormat != "text" && o.logFormat != "json" {
 		faults = append(faults, fmt.Errorf("--log-format: %q is neither text nor json", o.logFormat))

@@ -93,9 +93,9 @@ func measure(t *testing.T, b *bed, events []reward.Event, size int) ([]float64, 
 	s.Close() // backends report at their end
 	b.server.SQL(name, "CHECKPOINT")
 	after := counters(t, b, name)
-	out := make([]float64, len(after))
+	out := make([]float64, 0, len(after)+1)
 	for i := range after {
-		out[i] = max(after[i]-before[i], 0)
+		out = append(out, max(after[i]-before[i], 0))
 	}
 	return append(out, seconds), b.server.SQL(name, "SELECT count(*), sum(xp), (SELECT count(*) FROM reward.facts) FROM reward.users")
 }

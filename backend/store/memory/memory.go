@@ -22,6 +22,7 @@ type Store struct {
 
 	mu         sync.Mutex
 	workspaces map[string]map[string]store.Member // Guarded by mu. Members by user, those who have left too.
+	names      map[string]string                  // Guarded by mu. Of workspaces.
 	boards     map[string]*table                  // Guarded by mu.
 }
 
@@ -40,19 +41,20 @@ func New(rules board.Rules, now func() time.Time) *Store {
 	if now == nil {
 		now = time.Now
 	}
-	return &Store{rules: rules, now: now, workspaces: make(map[string]map[string]store.Member), boards: make(map[string]*table)}
+	return &Store{rules: rules, now: now, workspaces: make(map[string]map[string]store.Member), names: make(map[string]string), boards: make(map[string]*table)}
 }
 
 // Close implements [store.Store].
 func (*Store) Close() error { return nil }
 
 // CreateWorkspace implements [store.Store].
-func (s *Store) CreateWorkspace(_ context.Context, user, id, _ string) error {
+func (s *Store) CreateWorkspace(_ context.Context, user, id, name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.workspaces[id]; ok {
 		return store.ErrExists
 	}
+	s.names[id] = name
 	s.workspaces[id] = map[string]store.Member{user: {User: user, Role: store.Owner, Version: 1}}
 	return nil
 }

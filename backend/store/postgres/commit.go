@@ -137,16 +137,19 @@ func logFrom(ctx context.Context, pg pgx.Tx, id string, atLeast, after int64, li
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (store.Logged, error) {
-		var e store.Entry
-		var body, result []byte
-		if err := row.Scan(&e.User, &e.Client, &e.N, &e.At, &body, &result); err != nil {
-			return store.Logged{}, err
-		}
-		e.Body = body
-		err := json.Unmarshal(result, &e.Result)
-		return e.Logged(), err
-	})
+	return pgx.CollectRows(rows, scanLogged)
+}
+
+// scanLogged reads user_id, client, n, at, body and result.
+func scanLogged(row pgx.CollectableRow) (store.Logged, error) {
+	var e store.Entry
+	var body, result []byte
+	if err := row.Scan(&e.User, &e.Client, &e.N, &e.At, &body, &result); err != nil {
+		return store.Logged{}, err
+	}
+	e.Body = body
+	err := json.Unmarshal(result, &e.Result)
+	return e.Logged(), err
 }
 
 // asksForStatements reports whether the address says how to send statements.

@@ -264,7 +264,8 @@ func testPlans(t *testing.T, b *bed) {
 	b.server.SQL(name, `INSERT INTO app.workspaces SELECT 'w' || i, 'W' FROM generate_series(0, 99) i;
 		INSERT INTO app.members SELECT 'w' || i, 'u' || i, 'owner', 1 FROM generate_series(0, 99) i;
 		INSERT INTO app.boards (id, workspace, title, version, seq) SELECT 'b' || i, 'w' || i % 100, 'B', 1, 1000000 FROM generate_series(0, 999) i;
-		INSERT INTO app.board_rows SELECT 'b' || i % 1000, 'card', 'c' || i, i / 1000, 'l' || i % 7, 'a' || i, '{}' FROM generate_series(1, `+rows+`) i;
+		INSERT INTO app.board_rows SELECT 'b' || i % 1000, 'card', 'c' || i, i / 1000, 'l' || i % 7, 'a' || i,
+			'{"title":["common number ' || i || '",1,"c",1],"life":["live",1,"c",1]}' FROM generate_series(1, `+rows+`) i;
 		INSERT INTO app.mutations SELECT 'b' || i % 1000, 'c', i, 'u1', i, 0, '', '' FROM generate_series(1, `+rows+`) i;
 		ANALYZE`)
 	conn := connect(t, must(pgx.ParseConfig(b.server.URL("app", name))))
@@ -285,6 +286,7 @@ func testPlans(t *testing.T, b *bed) {
 	if err := tx.QueryRow(t.Context(), "SELECT count(DISTINCT board) FROM app.board_rows").Scan(&n); err != nil || n != 1 {
 		t.Errorf("a transaction on one board sees %d, %v", n, err)
 	}
+	testSearchPlan(t, b, name)
 }
 
 func explainAll(t *testing.T, tx pgx.Tx, rows string) {
@@ -311,6 +313,41 @@ func explainAll(t *testing.T, tx pgx.Tx, rows string) {
 		}
 		t.Logf("%s rows, %.2f ms: %s", rows, parsed[0]["Execution Time"], query)
 	}
+}
+
+// testSearchPlan: a search reads the rows that the index names, which are all of the user's boards.
+func testSearchPlan(t *testing.T, b *bed, name string) {
+	conn := connect(t, must(pgx.ParseConfig(b.server.URL("boards_owner", name))))
+	tx, err := conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(t.Context())
+	var body string
+	if err := tx.QueryRow(t.Context(), "SELECT prosrc FROM pg_proc WHERE proname = 'search'").Scan(&body); err != nil {
+		t.Fatal(err)
+	}
+	for _, statement := range []string{
+		"SELECT set_config('app.user_id', 'u7', true)", "SET LOCAL plan_cache_mode = force_generic_plan",
+		"PREPARE search (text, text, text, bigint, text, text, text, int) AS " + body,
+	} {
+		if _, err := tx.Exec(t.Context(), statement, pgx.QueryExecModeSimpleProtocol); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var plan []byte
+	explain := "EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE search ('common:*', '', '', 0, '', '', '', 20)"
+	if err := tx.QueryRow(t.Context(), explain, pgx.QueryExecModeSimpleProtocol).Scan(&plan); err != nil {
+		t.Fatal(err)
+	}
+	var parsed []map[string]any
+	if err := json.Unmarshal(plan, &parsed); err != nil {
+		t.Fatal(err)
+	}
+	if text := string(plan); !strings.Contains(text, "rows_by_word") || strings.Contains(text, `"Rows Removed by Filter": 1`) {
+		t.Errorf("search:\n%s", text)
+	}
+	t.Logf("%.2f ms: search", parsed[0]["Execution Time"])
 }
 
 func must[T any](v T, err error) T {

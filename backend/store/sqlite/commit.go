@@ -99,19 +99,25 @@ func (s *Store) Log(ctx context.Context, user, id string, after int64, limit int
 		if err != nil {
 			return err
 		}
-		type entry struct {
-			store.Entry
-			result string
-		}
-		all, err := collect(rows, func(e *entry) []any { return []any{&e.User, &e.Client, &e.N, &e.At, (*[]byte)(&e.Body), &e.result} })
-		for _, e := range all {
-			if err := json.Unmarshal([]byte(e.result), &e.Result); err != nil {
-				return err
-			}
-			out = append(out, e.Logged())
-		}
+		out, err = entries(rows)
 		return err
 	})
+	return out, err
+}
+
+// entries reads user_id, client, n, at, body and result.
+func entries(rows *sql.Rows) (out []store.Logged, err error) {
+	type entry struct {
+		store.Entry
+		result string
+	}
+	all, err := collect(rows, func(e *entry) []any { return []any{&e.User, &e.Client, &e.N, &e.At, (*[]byte)(&e.Body), &e.result} })
+	for _, e := range all {
+		if err := json.Unmarshal([]byte(e.result), &e.Result); err != nil {
+			return nil, err
+		}
+		out = append(out, e.Logged())
+	}
 	return out, err
 }
 

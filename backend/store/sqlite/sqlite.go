@@ -71,7 +71,7 @@ func (s *Store) Close() error {
 }
 
 // migrations are run in order, once each; the number of those that have run is SQLite's user_version.
-func migrations() []string { return []string{schema, trailSchema, rewards} }
+func migrations() []string { return []string{schema, trailSchema, rewards, searchSchema} }
 
 func (s *Store) migrate(ctx context.Context) error {
 	return s.write(ctx, func(tx *sql.Tx) error {

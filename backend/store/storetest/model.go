@@ -36,6 +36,10 @@ func testLikeMemory(t *testing.T, open Open) {
 			m.both("pull", func(ctx context.Context, s store.Store) (any, error) { return pull(ctx, s, user, b, store.Since{}) })
 		}
 		m.both("boards", func(ctx context.Context, s store.Store) (any, error) { return s.Boards(ctx, user) })
+		m.both("workspaces", func(ctx context.Context, s store.Store) (any, error) { return s.Workspaces(ctx, user) })
+		m.both("search", func(ctx context.Context, s store.Store) (any, error) {
+			return search(ctx, s, user, store.Query{Words: []string{"secret"}}, 3)
+		})
 	}
 	t.Logf("%d answers equal, of which %d were errors", m.equal, m.errors)
 	if m.errors == 0 || m.errors == m.equal {
@@ -62,7 +66,7 @@ func (m *model) pick(s []string) string { return s[m.r.IntN(len(s))] }
 func (m *model) step() {
 	user, other, id := m.pick(m.users()), m.pick(m.users()), m.pick(m.boardIDs())
 	workspace := id[:2]
-	switch m.r.IntN(13) {
+	switch m.r.IntN(19) {
 	case 0:
 		m.both("workspace", func(ctx context.Context, s store.Store) (any, error) {
 			return nil, s.CreateWorkspace(ctx, user, workspace, "W")
@@ -93,6 +97,14 @@ func (m *model) step() {
 		m.both("log", func(ctx context.Context, s store.Store) (any, error) { return logOf(ctx, s, user, id) })
 	case 9:
 		m.both("board", func(ctx context.Context, s store.Store) (any, error) { return s.Board(ctx, user, id) })
+	case 10:
+		row := board.Key{Kind: m.pick([]string{board.KindCard, board.KindColumn}), ID: m.pick([]string{"card0", "card1", "col0"})}
+		m.both("history", func(ctx context.Context, s store.Store) (any, error) { return history(ctx, s, user, id, row, 5) })
+	case 11:
+		m.both("conflicts", func(ctx context.Context, s store.Store) (any, error) { return conflicts(ctx, s, user, id, 3) })
+	case 12:
+		q := store.Query{Words: store.Words(m.pick([]string{"secret", "secret w1", "of w0", "car", "1"})), Workspace: m.pick([]string{"", "", workspace})}
+		m.both("search", func(ctx context.Context, s store.Store) (any, error) { return search(ctx, s, user, q, 7) })
 	default:
 		m.commit(user, other, id)
 	}

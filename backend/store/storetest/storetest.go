@@ -19,7 +19,7 @@ type Open func(t *testing.T, now func() time.Time) store.Store
 func Run(t *testing.T, open Open) {
 	for name, f := range map[string]func(*testing.T, Open){
 		"rights": testRights, "commit": testCommit, "ends": testEnds, "group": testGroup, "collect": testCollect,
-		"concurrent": testConcurrent, "like memory": testLikeMemory, "trail": testTrail,
+		"history": testHistory, "search": testSearch, "concurrent": testConcurrent, "like memory": testLikeMemory, "trail": testTrail,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

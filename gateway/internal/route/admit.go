@@ -9,10 +9,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/millracehq/millrace/gateway/internal/auth"
 	"github.com/millracehq/millrace/gateway/internal/limit"
 	"github.com/millracehq/millrace/gateway/protocol"
 	"github.com/millracehq/millrace/gateway/stream"
+	"github.com/millracehq/millrace/internal/auth"
 	"github.com/millracehq/millrace/internal/loop"
 	"github.com/millracehq/millrace/internal/wsio"
 )

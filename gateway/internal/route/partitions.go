@@ -3,11 +3,11 @@ package route
 import (
 	"bytes"
 
-	"github.com/millracehq/millrace/gateway/internal/auth"
 	"github.com/millracehq/millrace/gateway/internal/hub"
 	"github.com/millracehq/millrace/gateway/internal/limit"
 	"github.com/millracehq/millrace/gateway/protocol"
 	"github.com/millracehq/millrace/gateway/stream"
+	"github.com/millracehq/millrace/internal/auth"
 	"github.com/millracehq/millrace/internal/loop"
 )
 

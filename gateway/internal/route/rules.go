@@ -1,11 +1,11 @@
 package route
 
 import (
-	"github.com/millracehq/millrace/gateway/internal/auth"
 	"github.com/millracehq/millrace/gateway/internal/hub"
 	"github.com/millracehq/millrace/gateway/internal/limit"
 	"github.com/millracehq/millrace/gateway/protocol"
 	"github.com/millracehq/millrace/gateway/stream"
+	"github.com/millracehq/millrace/internal/auth"
 )
 
 // Publish says where publications of a namespace go.
