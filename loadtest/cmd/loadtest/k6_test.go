@@ -182,7 +182,7 @@ func TestForK6Users(t *testing.T) {
 			want(t, r.many.count("iterations") >= 70 && trends("iteration_duration", 70), r.many)
 		},
 		"metric `dropped_iterations`": func(t *testing.T) {
-			o := r.again(t, r.write(t, "d2.yaml", population+"scenarios: {it: {executor: constant-arrival-rate, rate: 1000, duration: 500ms, preAllocatedVUs: 1, exec: session, hold: 5s}}"))
+			o := execute(t, "run", "-q", "-e", "URL="+r.url, r.write(t, "d2.yaml", population+"scenarios: {it: {executor: constant-arrival-rate, rate: 1000, duration: 500ms, preAllocatedVUs: 1, exec: session, hold: 1s}}"))
 			want(t, strings.Contains(o.stdout, "dropped_iterations") && strings.Contains(o.stderr, "raise maxVUs"), o)
 		},
 		"metrics `vus` and `vus_max`": func(t *testing.T) {

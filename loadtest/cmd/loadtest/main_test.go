@@ -400,7 +400,7 @@ func TestBadCalls(t *testing.T) {
 		{[]string{"run", "--out", "kafka=x", write("out.yaml", "url: ws://127.0.0.1:9/ws")}, loadtest.ExitConfig, "there is no output \"kafka\""},
 		{[]string{"walk"}, loadtest.ExitConfig, "there are run, inspect, archive, new and version"},
 		{[]string{"run", write("key.yaml", "url: ws://127.0.0.1/ws\nconections: 5\n")}, loadtest.ExitConfig, "[2:1] unknown field \"conections\""},
-		{[]string{"run", write("metric.yaml", "thresholds: {msg_latancy: [p(99)<5]}")}, loadtest.ExitConfig, "there is no metric msg_latancy; there are delivery_ratio, msg_latency"},
+		{[]string{"run", write("metric.yaml", "thresholds: {msg_latancy: [p(99)<5]}")}, loadtest.ExitConfig, "there is no metric msg_latancy; there are checks, delivery_ratio, msg_latency"},
 		{[]string{"run", write("method.yaml", "thresholds: {msgs_lost: [p(99)<5]}")}, loadtest.ExitConfig, "msgs_lost is a counter and has no p; it has count, rate"},
 		{[]string{"run", write("duration.yaml", "\nduration: 60\n")}, loadtest.ExitConfig, "[2:11] \"60\" is not a duration"},
 		{[]string{"run", write("env.yaml", "\nurl: ${NOBODY_SET_THIS}")}, loadtest.ExitConfig, "line 2: ${NOBODY_SET_THIS} is not set"},

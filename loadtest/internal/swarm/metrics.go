@@ -107,8 +107,8 @@ func (m *Metrics) Set() metric.Set {
 		{Name: "dropped_iterations", Group: GroupExecution, Metric: m.Dropped, Tags: m.tags, Help: "iterations of arrival rates that were due when no virtual user was free, by scenario"},
 		{Name: "iteration_duration", Group: GroupExecution, Metric: m.Iteration, Tags: m.tags, Help: "from when an iteration was due (arrival rates) or began to its end"},
 		{Name: "iterations", Group: GroupExecution, Metric: m.Iterations, Tags: m.tags, Help: "iterations that came to their end, by scenario"},
-		{Name: "vus", Group: GroupExecution, Metric: &m.VUs, Help: "virtual users at work, each second of the steady phase; without scenarios, connections that are subscribed"},
-		{Name: "vus_max", Group: GroupExecution, Metric: &m.VUsMax, Help: "virtual users that there are, each second of the steady phase; without scenarios, connections asked for"},
+		{Name: "vus", Group: GroupExecution, Metric: &m.VUs, Help: "virtual users at work, each second of the steady phase and when a scenario begins; without scenarios, connections that are subscribed"},
+		{Name: "vus_max", Group: GroupExecution, Metric: &m.VUsMax, Help: "virtual users that there are, each second of the steady phase and when a scenario begins; without scenarios, connections asked for"},
 
 		{Name: "ws_sessions", Group: GroupWebSocket, Metric: &m.Sessions, Help: "connects begun, those that failed too; whole run"},
 		{Name: "ws_session_duration", Group: GroupWebSocket, Metric: m.Session, Tags: m.tags, Help: "from the dial of a connection to its end; whole run"},

@@ -60,6 +60,7 @@ func (s *Swarm) newWork() {
 // workDue does what the loads have to do by now.
 func (s *Swarm) workDue(now int64) (more bool) {
 	s.vuTimersDue(now)
+	began := false
 	for _, w := range s.work {
 		switch w.state {
 		case workWaiting:
@@ -69,6 +70,7 @@ func (s *Swarm) workDue(now int64) (more bool) {
 			w.state = workRunning
 			s.beginWork(w)
 			more = s.runWork(w, now) || more
+			began = true
 		case workRunning:
 			more = s.runWork(w, now) || more
 		case workStopping:
@@ -80,6 +82,9 @@ func (s *Swarm) workDue(now int64) (more bool) {
 		if w.state == workStopping && w.busy == 0 {
 			w.state = workOver
 		}
+	}
+	if began {
+		s.readGauges() // of loads that are shorter than a second too
 	}
 	return more
 }
