@@ -100,3 +100,18 @@ func (g *Generator) weigh(reason string, scale, v, suspect, invalid float64) {
 	}
 	g.Reasons = append(g.Reasons, fmt.Sprintf(reason, v*scale))
 }
+
+// droppedInvalid is the share of iterations from which on what was measured says nothing: what was left out is the slow part, and p(99) is
+// made of the slowest hundredth.
+const droppedInvalid = 0.01
+
+// weighDropped takes account of iterations that were due and did not begin, since no virtual user was free: what they would have measured is missing.
+func (g *Generator) weighDropped(loads []swarm.LoadCounts) {
+	for _, l := range loads {
+		due := l.Complete + l.Failed + l.Interrupted + l.Dropped
+		if l.Dropped == 0 || g.Verdict == "" {
+			continue
+		}
+		g.weigh("scenario "+l.Name+" dropped %.2f %% of its iterations for want of a free VU", 100, float64(l.Dropped)/float64(due), 0, droppedInvalid)
+	}
+}

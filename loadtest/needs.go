@@ -11,12 +11,15 @@ type Needs struct {
 	Seconds       float64 `json:"seconds"` // from the first connect to the last close, at most
 }
 
-// Needs computes what the scenario takes.
+// sockets is how many connections there can be at a time.
+func (s *Scenario) sockets() int { return s.Connections + s.users() }
+
+// Needs computes what a resolved scenario takes.
 func (s *Scenario) Needs() Needs {
 	n := Needs{
-		Descriptors: s.Connections + spareDescriptors, Ports: ephemeralPorts(), Sources: max(len(s.LocalAddresses), 1),
+		Descriptors: s.sockets() + spareDescriptors, Ports: ephemeralPorts(), Sources: max(len(s.LocalAddresses), 1),
 		Subscriptions: s.Connections * s.Subscriptions, Publications: s.Publish.Rate,
-		Seconds: float64(s.Connections)/s.ConnectRate + float64(s.Settle+s.Warmup+s.Duration+s.Drain)/1e9,
+		Seconds: float64(s.sockets())/s.ConnectRate + float64(s.Settle+s.Warmup+max(s.Duration, s.longest(true))+s.Drain)/1e9,
 	}
 	if s.Channels.Count > 0 {
 		n.Deliveries = s.Publish.Rate * float64(n.Subscriptions) / float64(s.Channels.Count)

@@ -40,12 +40,12 @@ func (s *Scenario) preflight(ctx context.Context) (target, error) {
 	if t.remote, err = resolve(ctx, u); err != nil {
 		return target{}, err
 	}
-	if err := raiseDescriptors(s.Connections + spareDescriptors); err != nil {
+	if err := raiseDescriptors(s.sockets() + spareDescriptors); err != nil {
 		return target{}, err
 	}
-	if available := memAvailable(); available > 0 && s.Connections*connectionMemory > available {
+	if available := memAvailable(); available > 0 && s.sockets()*connectionMemory > available {
 		return target{}, fmt.Errorf("%d connections take about %d MB, and %d MB are free: use fewer connections, or more machines",
-			s.Connections, s.Connections*connectionMemory>>20, available>>20)
+			s.sockets(), s.sockets()*connectionMemory>>20, available>>20)
 	}
 	if u.Scheme == "wss" {
 		if t.tls, err = s.clientTLS(ctx, u.Hostname(), t.remote); err != nil {
@@ -114,14 +114,14 @@ func (s *Scenario) sources(remote netip.AddrPort, ports int) ([]netip.Addr, erro
 		}
 		locals = append(locals, a)
 	}
-	if remote.Addr().Is4() && remote.Addr().IsLoopback() && len(locals) == 0 && 2*s.Connections > ports {
-		for i := range 2*s.Connections/ports + 1 {
+	if remote.Addr().Is4() && remote.Addr().IsLoopback() && len(locals) == 0 && 2*s.sockets() > ports {
+		for i := range 2*s.sockets()/ports + 1 {
 			locals = append(locals, netip.AddrFrom4([4]byte{127, 0, byte(i / 250), byte(1 + i%250)}))
 		}
 	}
-	if room := max(len(locals), 1) * ports; s.Connections > room {
+	if room := max(len(locals), 1) * ports; s.sockets() > room {
 		return nil, fmt.Errorf("%d connections need as many ports, and %d source address(es) have %d: list more of this machine's addresses in local_addresses, or widen the range (sysctl net.ipv4.ip_local_port_range=\"1024 65535\")",
-			s.Connections, max(len(locals), 1), room)
+			s.sockets(), max(len(locals), 1), room)
 	}
 	return locals, nil
 }

@@ -31,23 +31,24 @@ const (
 
 // Report is what a run came to. Its JSON is the format of --json.
 type Report struct {
-	Version     string            `json:"version"` // of the program
-	Name        string            `json:"name"`
-	Tags        map[string]string `json:"tags,omitempty"`
-	Started     time.Time         `json:"started"`
-	Seconds     float64           `json:"steady_seconds"`
-	Scenario    *Scenario         `json:"scenario"`
-	Environment Environment       `json:"environment"`
-	Phases      []PhaseStart      `json:"phases"`
-	Thresholds  []ThresholdResult `json:"thresholds"`
-	Evidence    []Check           `json:"evidence"`
-	Generator   Generator         `json:"generator"`
-	Metrics     map[string]Values `json:"metrics"`
-	Warmup      swarm.Counts      `json:"warmup"`
-	Interrupted bool              `json:"interrupted"`
-	Aborted     string            `json:"aborted,omitempty"` // threshold that ended the run
-	Passed      bool              `json:"passed"`
-	ExitCode    int               `json:"exit_code"`
+	Version     string             `json:"version"` // of the program
+	Name        string             `json:"name"`
+	Tags        map[string]string  `json:"tags,omitempty"`
+	Started     time.Time          `json:"started"`
+	Seconds     float64            `json:"steady_seconds"`
+	Scenario    *Scenario          `json:"scenario"`
+	Environment Environment        `json:"environment"`
+	Phases      []PhaseStart       `json:"phases"`
+	Thresholds  []ThresholdResult  `json:"thresholds"`
+	Evidence    []Check            `json:"evidence"`
+	Generator   Generator          `json:"generator"`
+	Metrics     map[string]Values  `json:"metrics"`
+	Warmup      swarm.Counts       `json:"warmup"`
+	Loads       []swarm.LoadCounts `json:"scenarios,omitempty"`
+	Interrupted bool               `json:"interrupted"`
+	Aborted     string             `json:"aborted,omitempty"` // threshold that ended the run
+	Passed      bool               `json:"passed"`
+	ExitCode    int                `json:"exit_code"`
 
 	set     metric.Set
 	stats   []metric.Method
@@ -100,6 +101,7 @@ type Values struct {
 	Values map[string]float64 `json:"values"`
 	Tag    string             `json:"tag,omitempty"`      // by what the counts are split
 	Counts map[string]int64   `json:"counts,omitempty"`   // the parts of a tagged counter
+	Passes map[string]int64   `json:"passes,omitempty"`   // of the checks in Counts
 	Over   int64              `json:"over_60s,omitempty"` // values of a trend above its range: they count as 60 s
 }
 
@@ -114,6 +116,8 @@ func (r *run) report() *Report {
 	rep.Warmup = rep.account.Warmup
 	m := r.total
 	rep.Generator = judge(m, r.from, r.to)
+	rep.Generator.weighDropped(rep.account.Loads)
+	rep.Loads = rep.account.Loads
 	for _, p := range r.marks {
 		rep.Phases = append(rep.Phases, PhaseStart{p.Phase.String(), p.At})
 	}
@@ -162,18 +166,52 @@ func evidence(s *Scenario, m *swarm.Metrics, a swarm.Account) []Check {
 		}
 		return c
 	}
-	checks := []Check{connections(a.Ready, "opened and subscribed", m.ConnectFailed, m.Errs)}
+	var checks []Check
+	if s.Connections > 0 {
+		checks = append(checks, connections(a.Ready, "opened and subscribed", m.ConnectFailed, m.Errs))
+	}
 	if a.Ready > 0 {
 		checks = append(checks, connections(a.ReadyEnd, "there at the end of the steady phase", m.Closed))
 	}
-	if s.Publish.Rate > 0 {
+	checks = append(checks, loadEvidence(s, m, a)...)
+	if s.Publish.Rate > 0 || s.writers() > 0 {
 		checks = append(checks, Check{m.Acked.Count() > 0, fmt.Sprintf("%d publications acknowledged", m.Acked.Count())})
-		if s.Subscriptions > 0 {
+		if s.Subscriptions > 0 && s.Connections > 0 {
 			checks = append(checks, Check{m.Received.Count() > 0, fmt.Sprintf("%d deliveries received", m.Received.Count())})
 		}
 	}
 	if n := m.Misrouted.Count() + m.Damaged.Count(); n > 0 {
 		checks = append(checks, Check{false, fmt.Sprintf("%d deliveries misrouted, %d damaged", m.Misrouted.Count(), m.Damaged.Count())})
+	}
+	return checks
+}
+
+// loadEvidence is what scenarios must show: that their VUs could connect, and that iterations did what they were to do.
+func loadEvidence(s *Scenario, m *swarm.Metrics, a swarm.Account) (checks []Check) {
+	wanted := 0
+	for _, l := range s.Scenarios {
+		if _, ready := l.users(); l.Exec != ExecSession {
+			wanted += ready
+		}
+	}
+	if wanted > 0 {
+		c := Check{a.Writers == wanted, fmt.Sprintf("%d of %d VUs that publish or request connected", a.Writers, wanted)}
+		if !c.OK {
+			c.Text += parts(m.ConnectFailed, m.Errs)
+		}
+		checks = append(checks, c)
+	}
+	for _, l := range a.Loads {
+		text := fmt.Sprintf("scenario %s: %d iterations did what they were to do", l.Name, l.Complete)
+		for _, other := range []struct {
+			n    int64
+			what string
+		}{{l.Failed, "failed"}, {l.Interrupted, "interrupted"}, {l.Dropped, "dropped"}} {
+			if other.n > 0 {
+				text += fmt.Sprintf(", %d %s", other.n, other.what)
+			}
+		}
+		checks = append(checks, Check{l.Complete > 0, text})
 	}
 	return checks
 }
@@ -212,6 +250,8 @@ func values(m metric.Metric, stats []metric.Method, seconds float64) Values {
 		v.Over = m.Over()
 	case *metric.Gauge:
 		v.Values["value"], v.Values["avg"], v.Values["min"], v.Values["max"] = m.Value(), m.Avg(), m.Min(), m.Max()
+	case *metric.Checks:
+		return checkValues(m)
 	case *metric.Rate:
 		v.Values["rate"], v.Values["passes"], v.Values["fails"] = m.Share(), float64(m.Passes()), float64(m.Samples()-m.Passes())
 	default: // a counter, tagged or not
@@ -220,6 +260,15 @@ func values(m metric.Metric, stats []metric.Method, seconds float64) Values {
 	}
 	if t, ok := m.(*metric.Tagged); ok {
 		v.Tag, v.Counts = t.Tag, t.Counts()
+	}
+	return v
+}
+
+func checkValues(c *metric.Checks) Values {
+	v := values(&c.Rate, nil, 0)
+	v.Tag, v.Counts, v.Passes = "check", make(map[string]int64), make(map[string]int64)
+	for _, name := range c.Names() {
+		v.Counts[name], v.Passes[name] = c.Of(name).Samples(), c.Of(name).Passes()
 	}
 	return v
 }

@@ -64,7 +64,7 @@ func Run(ctx context.Context, s *Scenario, o Options) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStart, err)
 	}
-	r := &run{scenario: s, options: o, swarm: sw, total: swarm.NewMetrics(), started: time.Now()}
+	r := &run{scenario: s, options: o, swarm: sw, total: swarm.NewMetrics(s.labels()...), started: time.Now()}
 	r.recent, _ = sw.Metrics().Set().With(s.selectors()) // Validate has told the errors
 	r.set, _ = r.total.Set().With(s.selectors())
 	if r.server, err = startServer(ctx, s.Target, o.Logger); err != nil {
@@ -91,7 +91,9 @@ func (s *Scenario) swarmConfig(t target, logger *slog.Logger) swarm.Config {
 	for i := range channels {
 		channels[i] = s.Channels.channel(i)
 	}
+	checks, _ := s.checks() // Validate has told the errors
 	return swarm.Config{
+		Loads: s.loads(), Checks: checks, Ping: time.Duration(s.Ping),
 		Remote: t.remote, Locals: t.locals, Host: t.host, URI: t.uri, TLS: t.tls, Token: s.Token,
 		Connections: s.Connections, ConnectRate: s.ConnectRate, ConnectTimeout: time.Duration(s.ConnectTimeout), Handshakes: s.Handshakes, Reconnect: s.Reconnect,
 		Channels: channels, Subscriptions: s.Subscriptions, Zipf: s.Channels.Zipf, Churn: s.Churn.config(),
@@ -136,7 +138,9 @@ type run struct {
 // watch follows the run to its end.
 func (r *run) watch(ctx context.Context) {
 	progress := newProgress(r.options.Progress, r.options.Terminal, r.scenario)
-	defer progress.finish()
+	progress.begin(r.options.Name)
+	var stand swarm.Progress
+	defer func() { progress.finish(stand, r.total.Latency.Percentile(99)) }()
 	thresholds := time.NewTicker(thresholdInterval)
 	defer thresholds.Stop()
 	snapshots := time.NewTicker(snapshotInterval)
@@ -151,6 +155,7 @@ func (r *run) watch(ctx context.Context) {
 				<-r.swarm.Done()
 				return
 			}
+			r.swarm.Do(func() { stand = r.swarm.Progress() })
 			r.mark(m)
 			r.onEvent(ctx, m.Event)
 		case <-snapshots.C:
@@ -158,9 +163,8 @@ func (r *run) watch(ctx context.Context) {
 		case <-thresholds.C:
 			r.abortOnCrossed()
 		case <-redraw.C:
-			var p swarm.Progress
-			r.swarm.Do(func() { p = r.swarm.Progress() })
-			progress.show(p, r.total.Latency.Percentile(99))
+			r.swarm.Do(func() { stand = r.swarm.Progress() })
+			progress.show(stand, r.total.Latency.Percentile(99))
 		case <-interrupt:
 			interrupt = nil
 			r.interrupted = true

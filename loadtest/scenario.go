@@ -16,26 +16,29 @@ import (
 
 // Scenario is one load run. NewScenario has the defaults; README.md explains each key.
 type Scenario struct {
-	URL            string   `yaml:"url" json:"url"`                            // ws:// or wss://HOST[:PORT]/PATH
-	Connections    int      `yaml:"connections" json:"connections"`            // clients, one connection each
-	ConnectRate    float64  `yaml:"connect_rate" json:"connect_rate"`          // new connections per second
-	ConnectTimeout Duration `yaml:"connect_timeout" json:"connect_timeout"`    // until it is subscribed, in whole seconds
-	Handshakes     int      `yaml:"handshakes" json:"handshakes"`              // most connects under way at a time
-	Channels       Channels `yaml:"channels" json:"channels"`                  // that are subscribed to and published to
-	Subscriptions  int      `yaml:"subscriptions" json:"subscriptions"`        // channels per connection
-	Publish        Publish  `yaml:"publish" json:"publish"`                    // load of publications
-	Requests       Requests `yaml:"requests" json:"requests"`                  // load of requests
-	Settle         Duration `yaml:"settle" json:"settle"`                      // pause between the last connect and the first publication
-	Warmup         Duration `yaml:"warmup" json:"warmup"`                      // load before the steady phase
-	Duration       Duration `yaml:"duration" json:"duration"`                  // of the steady phase
-	Drain          Duration `yaml:"drain" json:"drain"`                        // longest wait, at the end, for what has not arrived
-	Reconnect      bool     `yaml:"reconnect" json:"reconnect"`                // come back after a cut and resume
-	Cut            Cut      `yaml:"cut" json:"cut,omitzero"`                   // a reconnect storm
-	Churn          Churn    `yaml:"churn" json:"churn,omitzero"`               // clients that come and go
-	Poll           Poll     `yaml:"poll" json:"poll,omitzero"`                 // HTTP polling instead of subscriptions
-	StopReading    Stop     `yaml:"stop_reading" json:"stop_reading,omitzero"` // slow readers
-	Target         Target   `yaml:"target" json:"target,omitzero"`             // what is watched of the server
-	Token          string   `yaml:"token" json:"-"`                            // bearer credential of all clients
+	URL            string            `yaml:"url" json:"url"`                            // ws:// or wss://HOST[:PORT]/PATH
+	Connections    int               `yaml:"connections" json:"connections"`            // clients, one connection each
+	ConnectRate    float64           `yaml:"connect_rate" json:"connect_rate"`          // new connections per second
+	ConnectTimeout Duration          `yaml:"connect_timeout" json:"connect_timeout"`    // until it is subscribed, in whole seconds
+	Handshakes     int               `yaml:"handshakes" json:"handshakes"`              // most connects under way at a time
+	Channels       Channels          `yaml:"channels" json:"channels"`                  // that are subscribed to and published to
+	Subscriptions  int               `yaml:"subscriptions" json:"subscriptions"`        // channels per connection
+	Publish        Publish           `yaml:"publish" json:"publish"`                    // load of publications
+	Requests       Requests          `yaml:"requests" json:"requests"`                  // load of requests
+	Scenarios      map[string]Load   `yaml:"scenarios" json:"scenarios,omitempty"`      // work for virtual users in the steady phase
+	Checks         map[string]string `yaml:"checks" json:"checks,omitempty"`            // named expressions on what is received
+	Ping           Duration          `yaml:"ping" json:"ping,omitempty"`                // how often each connection sends a ping; 0: never
+	Settle         Duration          `yaml:"settle" json:"settle"`                      // pause between the last connect and the first publication
+	Warmup         Duration          `yaml:"warmup" json:"warmup"`                      // load before the steady phase
+	Duration       Duration          `yaml:"duration" json:"duration"`                  // of the steady phase
+	Drain          Duration          `yaml:"drain" json:"drain"`                        // longest wait, at the end, for what has not arrived
+	Reconnect      bool              `yaml:"reconnect" json:"reconnect"`                // come back after a cut and resume
+	Cut            Cut               `yaml:"cut" json:"cut,omitzero"`                   // a reconnect storm
+	Churn          Churn             `yaml:"churn" json:"churn,omitzero"`               // clients that come and go
+	Poll           Poll              `yaml:"poll" json:"poll,omitzero"`                 // HTTP polling instead of subscriptions
+	StopReading    Stop              `yaml:"stop_reading" json:"stop_reading,omitzero"` // slow readers
+	Target         Target            `yaml:"target" json:"target,omitzero"`             // what is watched of the server
+	Token          string            `yaml:"token" json:"-"`                            // bearer credential of all clients
 
 	// InsecureSkipTLSVerify takes any certificate of a wss:// server.
 	InsecureSkipTLSVerify bool `yaml:"insecureSkipTLSVerify" json:"insecureSkipTLSVerify,omitempty"`
@@ -161,12 +164,18 @@ func NewScenario() *Scenario {
 }
 
 // Resolved is the scenario with the defaults that depend on other keys: channel names, the number of publishers, and when
-// those who stop reading read again.
+// those who stop reading read again. Where there is no load but that of scenarios, they say how long the steady phase is, and there is no warm-up.
 func (s Scenario) Resolved() *Scenario {
 	if s.Channels.Name == "" {
 		s.Channels.Name = "echo:load-%d"
 		if s.Publish.Path == PathDirect {
 			s.Channels.Name = "direct:load-%d"
+		}
+	}
+	if len(s.Scenarios) > 0 && s.Publish.Rate == 0 {
+		s.Warmup = 0
+		if s.Requests.Rate == 0 {
+			s.Duration = s.longest(false)
 		}
 	}
 	s.Cut.By = cmp.Or(s.Cut.By, CutByReset)

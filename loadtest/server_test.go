@@ -27,12 +27,12 @@ func watched(t *testing.T) *Scenario {
 	return s
 }
 
-// seconds counts what a run's snapshots have of the server.
-type seconds struct{ samples, names int }
+// counted counts what a run's snapshots have of the server.
+type counted struct{ samples, names int }
 
-func (s *seconds) Start(Info) error { return nil }
+func (s *counted) Start(Info) error { return nil }
 
-func (s *seconds) Second(snap metric.Snapshot) error {
+func (s *counted) Second(snap metric.Snapshot) error {
 	for _, x := range snap.Samples {
 		if strings.HasPrefix(x.Name, "server_") {
 			s.names++
@@ -42,7 +42,7 @@ func (s *seconds) Second(snap metric.Snapshot) error {
 	return nil
 }
 
-func (s *seconds) Stop(*Report) error { return nil }
+func (s *counted) Stop(*Report) error { return nil }
 
 // TestServerMetrics: thresholds find the server's metrics, by target and by window too, and what nobody watches does not pass.
 func TestServerMetrics(t *testing.T) {
@@ -56,7 +56,7 @@ func TestServerMetrics(t *testing.T) {
 		"server_connections":    {{Threshold: "min>=0"}},
 		"server_handler":        {{Threshold: "p(99)<1000"}},
 	}
-	var seen seconds
+	var seen counted
 	rep, err := Run(t.Context(), s, Options{Outputs: []Output{&seen}})
 	if err != nil {
 		t.Fatal(err)

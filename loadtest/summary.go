@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -36,7 +37,7 @@ func (rep *Report) WriteSummary(w io.Writer, colour bool) error {
 		rep.writeThresholds(&b, p)
 	}
 	b.WriteString("\n  █ TOTAL RESULTS\n")
-	rep.writeMetrics(&b)
+	rep.writeMetrics(&b, p)
 	b.WriteString("\n  █ EVIDENCE\n\n")
 	for _, c := range rep.Evidence {
 		fmt.Fprintf(&b, "    %s %s\n", p.ok(c.OK), c.Text)
@@ -113,7 +114,7 @@ type row struct {
 	cells []string
 }
 
-func (rep *Report) writeMetrics(b *strings.Builder) {
+func (rep *Report) writeMetrics(b *strings.Builder, p painter) {
 	width := 0
 	for _, e := range rep.set {
 		width = max(width, len(e.Name))
@@ -127,7 +128,11 @@ func (rep *Report) writeMetrics(b *strings.Builder) {
 		}
 		rows = nil
 	}
+	rep.writeChecks(b, p)
 	for _, e := range rep.set {
+		if e.Group == swarm.GroupChecks {
+			continue
+		}
 		if e.Group != group {
 			flush()
 			group = e.Group
@@ -137,6 +142,39 @@ func (rep *Report) writeMetrics(b *strings.Builder) {
 		}
 	}
 	flush()
+}
+
+// writeChecks writes the checks as k6 does: totals, then one line each, with a second one where some failed.
+func (rep *Report) writeChecks(b *strings.Builder, p painter) {
+	i := slices.IndexFunc(rep.set, func(e metric.Entry) bool { return e.Name == "checks" })
+	if i < 0 || rep.set[i].Metric.Samples() == 0 {
+		return
+	}
+	c := rep.set[i].Metric.(*metric.Checks)
+	total, passes := c.Samples(), c.Passes()
+	rate := 0.0
+	if rep.Seconds > 0 {
+		rate = float64(total) / rep.Seconds
+	}
+	b.WriteByte('\n')
+	writeRows(b, []row{
+		{name: "checks_total", cells: []string{fmt.Sprint(total), trim(rate) + "/s"}},
+		{name: "checks_succeeded", cells: []string{percent(passes, total), fmt.Sprintf("%d out of %d", passes, total)}},
+		{name: "checks_failed", cells: []string{percent(total-passes, total), fmt.Sprintf("%d out of %d", total-passes, total)}},
+	}, len("checks_succeeded")+3)
+	b.WriteByte('\n')
+	for _, name := range c.Names() {
+		r := c.Of(name)
+		fails := r.Samples() - r.Passes()
+		fmt.Fprintf(b, "    %s %s\n", p.ok(fails == 0), name)
+		if fails > 0 {
+			fmt.Fprintf(b, "      ↳ %3.0f%% — ✓ %d / ✗ %d\n", math.Floor(r.Share()*100), r.Passes(), fails)
+		}
+	}
+}
+
+func percent(part, total int64) string {
+	return fmt.Sprintf("%.2f%%", 100*float64(part)/float64(max(total, 1)))
 }
 
 // shown says whether a metric has a line: when it has samples, or when zero is news.
@@ -172,6 +210,9 @@ func (rep *Report) rows(e metric.Entry) []row {
 		r.cells = count(v)
 		rows := []row{r}
 		counts := rep.Metrics[e.Name].Counts
+		if m.Tag == metric.TagScenario && len(counts) < 2 {
+			return rows // of the only one
+		}
 		for _, value := range slices.Sorted(maps.Keys(counts)) {
 			rows = append(rows, row{name: "  { " + m.Tag + ":" + value + " }", cells: []string{fmt.Sprint(counts[value])}})
 		}

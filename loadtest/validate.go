@@ -37,6 +37,7 @@ func (s *Scenario) Validate() error {
 	s.validateLoad(&f)
 	s.validateCut(&f)
 	s.validateStop(&f)
+	s.validateLoads(&f)
 	s.validateChurn(&f)
 	s.validatePoll(&f)
 	f.add(s.Settle >= 0, "settle: %s is below zero", s.Settle)
@@ -44,7 +45,7 @@ func (s *Scenario) Validate() error {
 	f.add(s.Drain >= 0, "drain: %s is below zero", s.Drain)
 	f.add(s.Duration > 0, "duration: %s; a run needs a steady phase to be judged by", s.Duration)
 	s.validateTargets(&f)
-	set, err := s.metrics(swarm.NewMetrics())
+	set, err := s.metrics(swarm.NewMetrics(s.labels()...))
 	if err != nil {
 		f = append(f, err.Error())
 	}
@@ -73,7 +74,11 @@ func (s *Scenario) validateTarget(f *faults) {
 		_, err := netip.ParseAddr(a)
 		f.add(err == nil, "local_addresses: %q is not an IP address", a)
 	}
-	f.add(s.Connections >= 1 && s.Connections <= maxConnections, "connections: %d is not in 1 to %d", s.Connections, maxConnections)
+	least := 1
+	if len(s.Scenarios) > 0 && s.Publish.Rate == 0 && s.Requests.Rate == 0 {
+		least = 0
+	}
+	f.add(s.Connections >= least && s.Connections+s.users() <= maxConnections, "connections: %d is not in %d to %d", s.Connections, least, maxConnections-s.users())
 	f.add(s.ConnectRate > 0 && !math.IsInf(s.ConnectRate, 0), "connect_rate: %v per second; it must be above zero", s.ConnectRate)
 	f.add(s.ConnectTimeout >= Duration(time.Second), "connect_timeout: %s is below 1s", s.ConnectTimeout)
 	f.add(err != nil || u.Scheme != "wss" || s.Handshakes <= maxTLSHandshakes, "handshakes: %d; with wss:// at most %d can be under way", s.Handshakes, maxTLSHandshakes)
@@ -95,14 +100,14 @@ func (s *Scenario) validateLoad(f *faults) {
 		"publish.payload: %d bytes is not in %d (the stamp that is measured with) to %d", p.Payload, swarm.StampSize, maxPayload)
 	f.add(p.Publishers >= 0 && p.Publishers <= s.Connections, "publish.publishers: %d, of %d connections", p.Publishers, s.Connections)
 	s.validateChannelName(f)
-	feeds := max(p.Publishers, s.Channels.Count)
+	feeds := max(p.Publishers, s.Channels.Count) + s.writers()
 	f.add(feeds <= swarm.MaxFeeds/2, "channels.count and publish.publishers: more than %d", swarm.MaxFeeds/2)
-	if feeds > 0 && s.Connections > 0 && s.Subscriptions > 0 {
-		lanes := float64(p.Publishers/max(s.Channels.Count, 1) + 1)
-		f.add(float64(s.Connections)*float64(s.Subscriptions)*lanes <= maxSubscriptions,
+	if feeds > 0 && s.Subscriptions > 0 {
+		lanes := float64((p.Publishers+s.writers())/max(s.Channels.Count, 1) + 1)
+		f.add(float64(s.Connections+s.users())*float64(s.Subscriptions)*lanes <= maxSubscriptions,
 			"connections x subscriptions x publishers per channel: more than %d accounts to keep", maxSubscriptions)
 		seconds := (time.Duration(s.Warmup) + time.Duration(s.Duration)).Seconds()
-		f.add(p.Rate*seconds/float64(feeds) < math.MaxUint32, "publish.rate: more than %d publications for one channel", uint32(math.MaxUint32))
+		f.add(p.Rate*seconds/float64(max(p.Publishers, s.Channels.Count)) < math.MaxUint32, "publish.rate: more than %d publications for one channel", uint32(math.MaxUint32))
 	}
 }
 

@@ -16,12 +16,16 @@ import (
 // settings are the flags of run and inspect.
 type settings struct {
 	env, tags pairs
+	stderr    io.Writer
 
 	given       map[string]bool // flags that were used
 	url         string
 	connections int
+	vus         int
 	duration    time.Duration
 	rate        float64
+	iterations  int64
+	stages      list
 
 	json, export, ledger, phases string
 	onCut                        string // a command
@@ -30,6 +34,7 @@ type settings struct {
 	quiet, verbose, noColor      bool
 	insecure                     bool
 	noThresholds                 bool
+	localIPs                     string // comma-separated
 	web                          string
 	targets                      targets
 }
@@ -69,11 +74,15 @@ SCENARIO is a YAML or JSON file, an archive, or the name of one that comes with 
 Flags override the scenario:
       --url URL              ws:// or wss://HOST[:PORT]/PATH
       --insecure-skip-tls-verify   take any certificate
-  -u, --vus N                connections; the same as --connections
-  -d, --duration D           length of the steady phase, such as 60s
+      --connections N        connections that subscribe
+  -u, --vus N                the same, unless the scenario has scenarios, or with -i or -s: then VUs of one scenario in the place of all
+  -d, --duration D           length of the steady phase, such as 60s; with such a VU scenario, its length
+  -i, --iterations N         one scenario in the place of all publications, requests and scenarios: N iterations shared among the VUs
+  -s, --stage D:N            the same with VUs that ramp to N within D; may be given again
       --rate R               publications per second, in total
   -e, --env K=V              set ${K} in the scenario; before the environment's own
       --tag K=V              add a tag to the reports
+      --local-ips A,B        source addresses, each with some 28,000 ports towards one server; the same as local_addresses
       --no-thresholds        judge by the evidence alone
       --on-cut COMMAND       run by sh when the scenario's cut is due; with cut: {by: server} it has the server end its connections
 
@@ -98,12 +107,19 @@ Output: the summary goes to standard output, progress and messages to standard e
 `
 
 func (p program) parse(command string, args []string) (s settings, file string, exit int, done bool) {
-	s = settings{env: pairs{}, tags: pairs{}, given: map[string]bool{}}
+	s = settings{stderr: p.stderr, env: pairs{}, tags: pairs{}, given: map[string]bool{}}
 	fs := flag.NewFlagSet(command, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.StringVar(&s.url, "url", "", "")
-	for _, name := range []string{"u", "vus", "connections"} {
-		fs.IntVar(&s.connections, name, 0, "")
+	for _, name := range []string{"u", "vus"} {
+		fs.IntVar(&s.vus, name, 0, "")
+	}
+	fs.IntVar(&s.connections, "connections", 0, "")
+	for _, name := range []string{"i", "iterations"} {
+		fs.Int64Var(&s.iterations, name, 0, "")
+	}
+	for _, name := range []string{"s", "stage"} {
+		fs.Var(&s.stages, name, "")
 	}
 	for _, name := range []string{"d", "duration"} {
 		fs.DurationVar(&s.duration, name, 0, "")
@@ -115,6 +131,7 @@ func (p program) parse(command string, args []string) (s settings, file string, 
 		fs.BoolVar(&s.verbose, name, false, "")
 	}
 	fs.StringVar(&s.trendStats, "summary-trend-stats", "", "")
+	fs.StringVar(&s.localIPs, "local-ips", "", "")
 	fs.StringVar(&s.web, "web", "", "")
 	s.targets.flags(fs)
 	fs.BoolVar(&s.noThresholds, "no-thresholds", false, "")
@@ -174,19 +191,22 @@ func (s settings) scenario(file string) (*loadtest.Scenario, int, error) {
 	if s.given["url"] {
 		sc.URL = s.url
 	}
-	if s.given["connections"] || s.given["vus"] || s.given["u"] {
-		sc.Connections = s.connections
-	}
-	if s.given["duration"] || s.given["d"] {
-		sc.Duration = loadtest.Duration(s.duration)
-	}
 	if s.given["rate"] {
 		sc.Publish.Rate = s.rate
 	}
-	s.targets.apply(&sc.Target)
+	if s.given["connections"] {
+		sc.Connections = s.connections
+	}
+	if err := s.load(sc); err != nil {
+		return nil, loadtest.ExitConfig, err
+	}
 	if s.trendStats != "" {
 		sc.SummaryTrendStats = strings.Split(s.trendStats, ",")
 	}
+	if s.localIPs != "" {
+		sc.LocalAddresses = strings.Split(s.localIPs, ",")
+	}
+	s.targets.apply(&sc.Target)
 	if s.insecure {
 		sc.InsecureSkipTLSVerify = true
 	}
@@ -201,4 +221,34 @@ func (s settings) scenario(file string) (*loadtest.Scenario, int, error) {
 		return nil, loadtest.ExitConfig, fmt.Errorf("%s:\n%w", file, err)
 	}
 	return sc, 0, nil
+}
+
+// load applies -u, -d, -i and -s. As in k6, what they ask for takes the place of scenarios.
+func (s settings) load(sc *loadtest.Scenario) error {
+	vus, duration := s.given["vus"] || s.given["u"], s.given["duration"] || s.given["d"]
+	counted := s.given["iterations"] || s.given["i"]
+	if counted && s.iterations < 1 || vus && s.vus < 1 {
+		return fmt.Errorf("-i %d, -u %d: at least 1 is wanted", s.iterations, s.vus)
+	}
+	if !counted && len(s.stages) == 0 && (len(sc.Scenarios) == 0 || !vus && !duration) {
+		if vus {
+			sc.Connections = s.vus
+		}
+		if duration {
+			sc.Duration = loadtest.Duration(s.duration)
+		}
+		return nil
+	}
+	if len(sc.Scenarios) > 0 {
+		fmt.Fprintln(s.stderr, "loadtest: -u, -d, -i and -s override the scenarios of the file entirely")
+	}
+	short := loadtest.Shortcut{VUs: s.vus, Iterations: s.iterations, Duration: loadtest.Duration(s.duration)}
+	for _, text := range s.stages {
+		stage, err := loadtest.ParseStage(text)
+		if err != nil {
+			return fmt.Errorf("-s %s: %w", text, err)
+		}
+		short.Stages = append(short.Stages, stage)
+	}
+	return short.Apply(sc)
 }

@@ -30,7 +30,7 @@ func (p program) inspect(args []string) int {
 	err = enc.Encode(struct {
 		*loadtest.Scenario
 		Needs loadtest.Needs `json:"needs"`
-	}{sc.Resolved(), sc.Needs()})
+	}{sc.Resolved(), sc.Resolved().Needs()})
 	if err != nil {
 		return p.fail(loadtest.ExitStart, err)
 	}

@@ -19,11 +19,34 @@ type k6Run struct {
 	file   string
 	url    string
 	dead   string
+	many   outcome          // of the scenario of that name, without a terminal
 	lines  []map[string]any // of --out json
 	export struct {
 		Metrics map[string]map[string]any
 	}
 }
+
+// many has each executor once, one behind the other in part.
+const many = `
+url: ${URL}
+connections: 4
+settle: 0s
+drain: 5s
+ping: 100ms
+checks: {upgraded: connect.status==101, never: ack.duration<0}
+thresholds:
+  iterations{scenario:shared}: [count==12]
+  iteration_duration{kind:rated}: [max<20000]
+  msg_latency{scenario:each}: [max<20000]
+scenarios:
+  shared: {executor: shared-iterations, vus: 3, iterations: 12}
+  each: {executor: per-vu-iterations, vus: 3, iterations: 5, startTime: 300ms}
+  constant: {executor: constant-vus, vus: 2, duration: 500ms, minIterationDuration: 100ms, exec: request}
+  ramping: {executor: ramping-vus, startVUs: 1, stages: [{duration: 300ms, target: 3}, {duration: 300ms, target: 0}], exec: session}
+  rate: {executor: constant-arrival-rate, rate: 50, duration: 1s, preAllocatedVUs: 40, tags: {kind: rated}}
+  climbing: {executor: ramping-arrival-rate, timeUnit: 2s, stages: [{duration: 1s, target: 100}], preAllocatedVUs: 40, tags: {kind: rated}}
+  held: {executor: constant-vus, vus: 1, duration: 100ms, gracefulStop: 100ms, exec: session, hold: 60s}
+`
 
 func newK6Run(t *testing.T) *k6Run {
 	r := &k6Run{dir: t.TempDir(), url: newFaulty(t, faulty.Faults{}).URL}
@@ -32,7 +55,10 @@ func newK6Run(t *testing.T) *k6Run {
 	gone.Close()
 	r.file = r.write(t, "s.yaml", strings.NewReplacer("thresholds:", "thresholds:\n  msg_latency{phase:warmup}: [max<20000]\n  msg_latency{window:1s}: [max<20000]\n  pubs_sent: [count<1]").Replace(scenario))
 	out, export, report := filepath.Join(r.dir, "o.json"), filepath.Join(r.dir, "e.json"), filepath.Join(r.dir, "r.json")
-	r.outcome = execute(t, "run", "-u", "10", "-d", "2s", "-e", "URL="+r.url, "--tag", "build=7", "-v", "--no-color",
+	sides := filepath.Join(r.dir, "many.json")
+	r.many = execute(t, "run", "-e", "URL="+r.url, "--json", sides, r.write(t, "many.yaml", many))
+	decodeFile(t, sides, &r.many.report)
+	r.outcome = execute(t, "run", "-u", "10", "-d", "2s", "-e", "URL="+r.url, "--tag", "build=7", "--local-ips", "127.0.0.2,127.0.0.3", "-v", "--no-color",
 		"--summary-trend-stats", "avg,p(99.9),count", "--summary-export", export, "--out", "json="+out, "--json", report, r.file)
 	decodeFile(t, report, &r.report)
 	decodeFile(t, export, &r.export)
@@ -103,7 +129,76 @@ func TestForK6Users(t *testing.T) {
 	passes := func(args ...string) func(*testing.T) {
 		return func(t *testing.T) { o := r.again(t, args...); want(t, o.exit == 0 || o.busy(0), o) }
 	}
+	iterated := func(scenario string, least, most int64) func(*testing.T) {
+		return func(t *testing.T) {
+			n := r.many.part("iterations", scenario) + r.many.part("dropped_iterations", scenario)
+			want(t, n >= least && n <= most, r.many)
+		}
+	}
+	trends := func(metric string, least float64) bool { return r.many.report.Metrics[metric].Values["count"] >= least }
 	rows := map[string]func(*testing.T){
+		"`-i N`": func(t *testing.T) {
+			o := r.again(t, "-u", "2", "-i", "9", r.write(t, "i.yaml", population))
+			want(t, (o.exit == 0 || o.busy(0)) && strings.Contains(o.stdout, "scenario default: 9 iterations"), o)
+		},
+		"`-s 10s:100`": func(t *testing.T) {
+			o := execute(t, "run", "-e", "URL="+r.url, "-s", "200ms:3", "-s", "200ms:0", r.write(t, "s2.yaml", population))
+			want(t, (o.exit == 0 || o.busy(0)) && strings.Contains(o.stderr, "* default: Up to 3 looping VUs for 400ms over 2 stages"), o)
+		},
+		"`-u` and `-d` override `scenarios`": func(t *testing.T) {
+			o := execute(t, "run", "-e", "URL="+r.url, "-u", "2", "-d", "200ms", "--no-thresholds", filepath.Join(r.dir, "many.yaml"))
+			want(t, strings.Contains(o.stderr, "override the scenarios") && strings.Contains(o.stderr, "* default: 2 looping VUs for 200ms"), o)
+		},
+		"`scenarios`": func(t *testing.T) {
+			want(t, len(r.many.report.Loads) == 7 && strings.Contains(r.many.stderr, "scenarios: (100.00%) 7 scenarios, 92 max VUs"), r.many)
+		},
+		"`shared-iterations`":     iterated("shared", 12, 12),
+		"`per-vu-iterations`":     iterated("each", 15, 15),
+		"`constant-vus`":          iterated("constant", 2, 12),
+		"`ramping-vus`":           iterated("ramping", 1, 3),
+		"`constant-arrival-rate`": iterated("rate", 50, 50),
+		"`ramping-arrival-rate`":  iterated("climbing", 25, 25),
+		"`startTime`": func(t *testing.T) {
+			want(t, strings.Contains(r.many.stderr, "exec: publish, startTime: 300ms, gracefulStop: 30s)"), r.many)
+			i := strings.Index(r.many.stderr, "each ")
+			want(t, i > 0 && strings.Contains(r.many.stderr, "3 VUs  waiting for 300ms") || r.many.report.Seconds >= 0.3, r.many)
+		},
+		"`gracefulStop`, `gracefulRampDown`": func(t *testing.T) {
+			want(t, r.many.report.Loads[3].Name == "held" && r.many.report.Loads[3].Interrupted == 1, r.many)
+		},
+		"`tags` of a scenario": func(t *testing.T) {
+			want(t, strings.Contains(r.many.stdout, "iteration_duration{kind:rated}\n    ✓ 'max<20000'"), r.many)
+		},
+		"`check()`": func(t *testing.T) {
+			want(t, strings.Contains(r.many.stdout, "    checks_succeeded...: ") && strings.Contains(r.many.stdout, "    ✓ upgraded\n") && strings.Contains(r.many.stdout, "    ✗ never\n      ↳   0% — ✓ 0 / ✗ "), r.many)
+		},
+		"a failed check does not fail the run": func(t *testing.T) {
+			for _, threshold := range r.many.report.Thresholds {
+				want(t, threshold.OK, r.many)
+			}
+			want(t, r.many.report.Metrics["checks"].Passes["never"] == 0 && r.many.report.Metrics["checks"].Counts["never"] > 0, r.many)
+		},
+		"metrics `iterations` and `iteration_duration`": func(t *testing.T) {
+			want(t, r.many.count("iterations") >= 70 && trends("iteration_duration", 70), r.many)
+		},
+		"metric `dropped_iterations`": func(t *testing.T) {
+			o := execute(t, "run", "-q", "-e", "URL="+r.url, r.write(t, "d2.yaml", population+"scenarios: {it: {executor: constant-arrival-rate, rate: 1000, duration: 500ms, preAllocatedVUs: 1, exec: session, hold: 1s}}"))
+			want(t, strings.Contains(o.stdout, "dropped_iterations") && strings.Contains(o.stderr, "raise maxVUs"), o)
+		},
+		"metrics `vus` and `vus_max`": func(t *testing.T) {
+			want(t, r.many.report.Metrics["vus_max"].Values["max"] == 92 && r.many.report.Metrics["vus"].Values["max"] > 0, r.many)
+		},
+		"metrics `ws_sessions` and `ws_session_duration`": func(t *testing.T) {
+			want(t, r.many.count("ws_sessions") >= 92 && trends("ws_session_duration", 92), r.many)
+		},
+		"metrics `ws_msgs_sent` and `ws_msgs_received`": func(t *testing.T) {
+			want(t, r.many.count("ws_msgs_sent") >= 100 && r.many.count("ws_msgs_received") >= 400, r.many)
+		},
+		"metric `ws_ping`": func(t *testing.T) { want(t, trends("ws_ping", 4), r.many) },
+		"progress bars": func(t *testing.T) {
+			want(t, strings.Contains(r.many.stderr, "\nrunning (") && strings.Contains(r.many.stderr, "complete and 1 interrupted iterations") &&
+				strings.Contains(r.many.stderr, "shared   ✓ [ 100% ] 0/3 VUs  "), r.many)
+		},
 		"`k6 run script.js`": passes(r.write(t, "s.json", `{"url": "${URL}", "connections": 5, "warmup": "0s", "settle": "0s", "publish": {"rate": 20}}`)),
 		"`k6 new`":           exits(0, "thresholds:", "new"),
 		"`k6 inspect`":       exits(0, `"needs": {`, "inspect", "-e", "URL=ws://127.0.0.1:9/ws", good),
@@ -127,6 +222,9 @@ func TestForK6Users(t *testing.T) {
 		"`-q`": func(t *testing.T) {
 			o := r.again(t, good)
 			want(t, !strings.Contains(o.stderr, "steady") && strings.Contains(r.stderr, "steady"), o)
+		},
+		"`--local-ips`": func(t *testing.T) {
+			want(t, len(r.report.Scenario.LocalAddresses) == 2 && r.count("msgs_received") > 0, r.outcome)
 		},
 		"`-v`":         func(t *testing.T) { want(t, strings.Contains(r.stderr, "steady"), r.outcome) },
 		"`--no-color`": func(t *testing.T) { want(t, !strings.Contains(r.stdout, "\x1b"), r.outcome) },
@@ -214,7 +312,7 @@ func k6Rows(t *testing.T) (rows []string) {
 		}
 		rows = append(rows, strings.TrimPrefix(cells[0], "| "))
 	}
-	if len(rows) < 30 {
+	if len(rows) < 40 {
 		t.Fatalf("%d rows in the table of README.md", len(rows))
 	}
 	return rows

@@ -94,10 +94,12 @@ func runScenario(t *testing.T, url, yaml string, env ...string) outcome {
 func execute(t *testing.T, args ...string) (o outcome) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), binary, args...)
-	out, err := cmd.Output()
-	o.stdout = string(out)
+	var stdout, stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	o.stdout, o.stderr = stdout.String(), stderr.String()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		o.exit, o.stderr = exit.ExitCode(), string(exit.Stderr)
+		o.exit = exit.ExitCode()
 	} else if err != nil {
 		t.Fatal(err)
 	}
@@ -398,7 +400,7 @@ func TestBadCalls(t *testing.T) {
 		{[]string{"run", "--out", "kafka=x", write("out.yaml", "url: ws://127.0.0.1:9/ws")}, loadtest.ExitConfig, "there is no output \"kafka\""},
 		{[]string{"walk"}, loadtest.ExitConfig, "there are run, inspect, archive, new and version"},
 		{[]string{"run", write("key.yaml", "url: ws://127.0.0.1/ws\nconections: 5\n")}, loadtest.ExitConfig, "[2:1] unknown field \"conections\""},
-		{[]string{"run", write("metric.yaml", "thresholds: {msg_latancy: [p(99)<5]}")}, loadtest.ExitConfig, "there is no metric msg_latancy; there are delivery_ratio, msg_latency"},
+		{[]string{"run", write("metric.yaml", "thresholds: {msg_latancy: [p(99)<5]}")}, loadtest.ExitConfig, "there is no metric msg_latancy; there are checks, delivery_ratio, msg_latency"},
 		{[]string{"run", write("method.yaml", "thresholds: {msgs_lost: [p(99)<5]}")}, loadtest.ExitConfig, "msgs_lost is a counter and has no p; it has count, rate"},
 		{[]string{"run", write("duration.yaml", "\nduration: 60\n")}, loadtest.ExitConfig, "[2:11] \"60\" is not a duration"},
 		{[]string{"run", write("env.yaml", "\nurl: ${NOBODY_SET_THIS}")}, loadtest.ExitConfig, "line 2: ${NOBODY_SET_THIS} is not set"},

@@ -190,6 +190,8 @@ func (s *Server) read(c *conn) bool {
 	switch h.OpCode {
 	case ws.OpPong:
 		s.pongs.Add(1)
+	case ws.OpPing:
+		c.push(ws.MustCompileFrame(ws.NewPongFrame(payload)))
 	case ws.OpClose:
 		if s.faults.KeepOpen {
 			return true

@@ -120,6 +120,13 @@ func (l *Ledger) Announce(line int, sent uint32) {
 	}
 }
 
+// Begin starts a line anew: numbers below next are none of its business, and whatever it had is forgotten.
+func (l *Ledger) Begin(line int, next uint32) {
+	l.high[line] = next
+	delete(l.holes, line)
+	delete(l.gaps, line)
+}
+
 // Next is the number that a line would have next if nothing were missing.
 func (l *Ledger) Next(line int) uint32 { return l.high[line] }
 

@@ -140,3 +140,25 @@ func BenchmarkReceiveInOrder(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/15000, "ns/delivery")
 }
+
+// TestBegin starts a line anew that had everything: holes, a gap, deliveries.
+func TestBegin(t *testing.T) {
+	l := New(2)
+	l.Receive(0, 3)
+	l.Announce(0, 9)
+	l.Receive(1, 1)
+	l.Begin(0, 7)
+	missing := func(line int, sent uint32) (n uint32) {
+		l.Missing(line, sent, func(first, last uint32, _ bool) { n += last - first + 1 })
+		return n
+	}
+	if n := missing(0, 7); n != 0 {
+		t.Errorf("%d are missing at the beginning", n)
+	}
+	if n := missing(1, 2); n != 1 {
+		t.Errorf("%d are missing of the other line, want 1", n)
+	}
+	if l.Receive(0, 7) != InOrder || l.Receive(0, 9) != InOrder || l.Receive(0, 8) != Late || l.Receive(0, 6) != Duplicate {
+		t.Error("the line does not count from its new beginning")
+	}
+}

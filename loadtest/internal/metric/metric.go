@@ -94,6 +94,39 @@ func (t *Tagged) Of(value string) *Counter {
 	return c
 }
 
+// sum is what the scenarios of a label come to.
+func (t *Tagged) sum(tags *Tags, of Label) sum {
+	var list sum
+	for i, scenario := range tags.Scenarios {
+		if of.Scenarios&(1<<i) != 0 {
+			list = append(list, t.Of(scenario.Name))
+		}
+	}
+	return list
+}
+
+// sum is several counters that are read as one. It is in no set, so that nothing is taken from it or added to it.
+type sum []*Counter
+
+func (s sum) take() Sample       { panic("BUG: a sum is in no set") }
+func (s sum) add(Sample, Source) { panic("BUG: a sum is in no set") }
+
+// Kind implements [Metric].
+func (s sum) Kind() Kind { return KindCounter }
+
+// Samples implements [Metric].
+func (s sum) Samples() (n int64) {
+	for _, c := range s {
+		n += c.n
+	}
+	return n
+}
+
+// Read implements [Metric].
+func (s sum) Read(m Method, seconds float64) float64 {
+	return (&Counter{n: s.Samples()}).Read(m, seconds)
+}
+
 // Counts is a copy of all parts that are not zero.
 func (t *Tagged) Counts() map[string]int64 {
 	m := make(map[string]int64, len(t.by))

@@ -80,6 +80,9 @@ type Tags struct {
 	Phases    []string       // the i-th is i+1 in a Label
 }
 
+// TagScenario is the tag that every scenario has: its name.
+const TagScenario = "scenario"
+
 // ScenarioTags are the name of a scenario and its tags.
 type ScenarioTags struct {
 	Name string
@@ -112,7 +115,7 @@ func (t *Tags) label(s selector) (Label, error) {
 		}
 		var some uint64
 		for i, scenario := range t.Scenarios {
-			if want.name == "scenario" && scenario.Name == want.value || want.name != "scenario" && scenario.Tags[want.name] == want.value {
+			if want.name == TagScenario && scenario.Name == want.value || want.name != TagScenario && scenario.Tags[want.name] == want.value {
 				some |= 1 << i
 			}
 		}

@@ -112,6 +112,14 @@ func (s Set) Find(text string) (Entry, error) {
 	}
 	switch m := e.Metric.(type) {
 	case *Tagged:
+		if m.Tag == TagScenario && e.Tags != nil {
+			of, err := e.Tags.label(sel)
+			if err == nil && of.Phase != 0 {
+				err = fmt.Errorf("metric %s has no phases, so there is no %s", sel.name, text)
+			}
+			e.Name, e.Metric = sel.entry(), m.sum(e.Tags, of)
+			return e, err
+		}
 		return one(m.Tag, func(value string) Metric { return m.Of(value) })
 	case *Checks:
 		return one("check", func(value string) Metric { return m.Of(value) })

@@ -5,6 +5,8 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"github.com/millracehq/millrace/loadtest/internal/metric"
 )
 
 const (
@@ -34,24 +36,27 @@ func (s *Swarm) ok(i int32, ref uint64, position []byte, now int64) {
 		return
 	}
 	feed, _ := s.plan.feed(c.k)
-	s.outstanding += s.reach[int(feed)%s.plan.channels]
+	s.outstanding += s.reach[s.plan.channelOf(feed)]
 	steady := c.k >= s.plan.warm
-	s.metrics.Ack.RecordParts(now-c.last, s.label(c.k), steady)
+	s.metrics.Ack.RecordParts(now-c.last, s.label(c.k, c.client), steady)
 	if steady {
 		s.metrics.Acked.Add(1)
+		s.check(eventAck, s.scenarioOf(i), millis(now-c.last), 0, 0)
 	}
-	s.remove(place)
+	s.remove(place, true)
 }
 
 // answered takes the answer to a request.
-func (s *Swarm) answered(ref uint64, now int64) {
+func (s *Swarm) answered(ref uint64, size int, now int64) {
 	place, c := s.pending.find(ref)
 	if c == nil || c.kind != commandRequest {
 		return
 	}
-	s.metrics.Request.Record(now - c.due)
+	scenario := s.scenarioOf(c.client)
+	s.metrics.Request.RecordParts(now-c.due, metric.Label{Scenarios: scenario, Phase: labelSteady}, true)
 	s.metrics.RequestsAnswered.Add(1)
-	s.remove(place)
+	s.check(eventRes, scenario, millis(now-c.due), 0, float64(size))
+	s.remove(place, true)
 }
 
 // err takes the refusal of any command.
@@ -69,10 +74,14 @@ func (s *Swarm) err(i int32, ref uint64, code, text []byte) {
 	switch {
 	case c == nil:
 	case c.kind == commandRequest:
-		s.remove(place)
+		s.check(eventRes, s.scenarioOf(i), millis(s.loop.Clock()-c.due), float64(number(code)), 0)
+		s.remove(place, false)
 	case s.cfg.IDs && notNow(string(code)):
 		s.again(place, retryAfter(text))
 	default:
+		if c.k >= s.plan.warm {
+			s.check(eventAck, s.scenarioOf(i), millis(s.loop.Clock()-c.last), float64(number(code)), 0)
+		}
 		s.fail(place)
 	}
 }
@@ -142,7 +151,7 @@ func (s *Swarm) orphan(i int32) {
 		switch c := &s.pending.all[place]; {
 		case c.client != i || c.kind == commandNone:
 		case c.kind == commandRequest:
-			s.remove(uint32(place))
+			s.remove(uint32(place), false)
 		case s.repeats() && !s.clients[i].never:
 			c.kind = commandResend
 		default:
@@ -154,7 +163,7 @@ func (s *Swarm) orphan(i int32) {
 // fail ends a publication without an ok: it may arrive, and need not.
 func (s *Swarm) fail(place uint32) {
 	s.notPublished(s.pending.all[place].k)
-	s.remove(place)
+	s.remove(place, false)
 }
 
 func (s *Swarm) notPublished(k int64) {
@@ -164,7 +173,10 @@ func (s *Swarm) notPublished(k int64) {
 	}
 }
 
-func (s *Swarm) remove(place uint32) {
-	s.clients[s.pending.all[place].client].unanswered--
+// remove ends a command; good is false when it came to nothing.
+func (s *Swarm) remove(place uint32, good bool) {
+	c := s.pending.all[place]
+	s.clients[c.client].unanswered--
 	s.pending.remove(place)
+	s.answeredFor(&c, good)
 }

@@ -37,8 +37,8 @@ func (s *Swarm) audit() {
 			continue
 		}
 		for lane := range s.plan.lanes {
-			feed := uint32(lane*s.plan.channels + s.plan.channel(sub))
-			s.ledger.Missing(s.plan.line(sub, feed), s.plan.before(feed, s.next), func(first, last uint32, announced bool) {
+			feed := s.plan.feedOf(lane, s.plan.channel(sub))
+			s.ledger.Missing(s.plan.line(sub, feed), s.sentOf(feed), func(first, last uint32, announced bool) {
 				for seq := first; seq <= last; seq++ {
 					s.miss(missing, sub, feed, seq, announced)
 				}
@@ -49,7 +49,7 @@ func (s *Swarm) audit() {
 		s.missing = append(s.missing, *missing[k])
 	}
 	m := s.metrics
-	m.Expected.Set(s.expected())
+	m.Expected.Set(s.expected() + s.sessionExpected)
 	m.Delivery.Set(m.Expected.Count()-m.Lost.Count()-m.Announced.Count(), m.Expected.Count())
 	m.RequestsFailed.Set(m.RequestsDue.Count() - m.RequestsAnswered.Count())
 }
@@ -58,7 +58,7 @@ func (s *Swarm) audit() {
 func (s *Swarm) miss(missing map[int64]*Missing, sub int, feed, seq uint32, announced bool) {
 	k := s.plan.publication(feed, seq)
 	steady := k >= s.plan.warm
-	stops := s.clients[sub/s.plan.perClient].stops
+	stops := s.clients[sub/s.plan.perClient].stops()
 	if stops {
 		s.missStopped(k, announced)
 	}
@@ -70,9 +70,9 @@ func (s *Swarm) miss(missing map[int64]*Missing, sub int, feed, seq uint32, anno
 	}
 	e := missing[k]
 	if e == nil {
-		channel := int(feed) % s.plan.channels
+		channel := s.plan.channelOf(feed)
 		e = &Missing{
-			Channel: s.cfg.Channels[channel], Publisher: s.plan.publisher(feed), Number: seq, Subscribers: s.reach[channel],
+			Channel: s.cfg.Channels[channel], Publisher: s.publisherOf(feed), Number: seq, Subscribers: s.reach[channel],
 			ID: string(s.appendID(nil, k)),
 		}
 		missing[k] = e
@@ -102,11 +102,14 @@ func (s *Swarm) miss(missing map[int64]*Missing, sub int, feed, seq uint32, anno
 func (s *Swarm) expected() (n int64) {
 	for feed := range uint32(s.plan.feeds) {
 		numbers := int64(s.plan.before(feed, s.next)) - int64(s.plan.before(feed, s.plan.warm))
-		n += max(numbers, 0) * s.reach[int(feed)%s.plan.channels]
+		n += max(numbers, 0) * s.reach[s.plan.channelOf(feed)]
+	}
+	for w, v := range s.writers {
+		n += int64(s.vus[v].sent) * s.reach[s.plan.channelOf(uint32(w))]
 	}
 	for k := range s.unacked {
 		if feed, _ := s.plan.feed(k); k >= s.plan.warm {
-			n -= s.reach[int(feed)%s.plan.channels]
+			n -= s.reach[s.plan.channelOf(feed)]
 		}
 	}
 	return n
@@ -129,33 +132,30 @@ type Account struct {
 	Missing   []Missing
 	Published int64 // publications begun, warm-up and steady
 	Unacked   int64 // of those, never acknowledged
+	Writers   int   // virtual users with a connection of their own when the load began
+	Loads     []LoadCounts
+}
+
+// LoadCounts are the iterations of a load.
+type LoadCounts struct {
+	Name        string `json:"name"`
+	Complete    int64  `json:"complete"`    // and did what they were to do
+	Failed      int64  `json:"failed"`      // came to their end otherwise
+	Interrupted int64  `json:"interrupted"` // did not come to their end in time
+	Dropped     int64  `json:"dropped"`     // could not begin when they were due
 }
 
 // Account may be called after Close.
 func (s *Swarm) Account() Account {
 	a := Account{
 		Run: s.run, Ready: s.readyAtRoll, ReadyEnd: s.readyAtEnd, Warmup: s.warmup, Missing: s.missing,
-		Published: s.next, Unacked: int64(len(s.unacked)),
+		Writers: s.writersAtRoll, Published: s.next + s.published, Unacked: int64(len(s.unacked)),
+	}
+	for _, w := range s.work {
+		a.Loads = append(a.Loads, LoadCounts{w.Name, w.complete, w.failed, w.interrupted, w.dropped})
 	}
 	if from := s.starts[PhaseSteady]; from != 0 {
 		a.Seconds = float64(s.starts[PhaseDrain]-from) / 1e9
 	}
 	return a
-}
-
-// Progress is where a run stands.
-type Progress struct {
-	Phase                     Phase
-	PhaseStart, PhaseEnd, Now int64 // ns
-	Ready, Failures           int
-	Published, Received       int64 // steady phase
-}
-
-// Progress may be called on the loop only (see Do).
-func (s *Swarm) Progress() Progress {
-	return Progress{
-		Phase: s.phase, PhaseStart: s.starts[s.phase], PhaseEnd: s.until, Now: s.loop.Clock(),
-		Ready: s.ready, Failures: s.failures,
-		Published: s.metrics.Published.Count(), Received: s.metrics.Received.Count(),
-	}
 }

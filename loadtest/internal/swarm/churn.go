@@ -60,10 +60,10 @@ func (s *Swarm) churnDue(now int64) (more bool) {
 
 // nextChurner is the next client that may go; false when there is none.
 func (s *Swarm) nextChurner() (i int32, ok bool) {
-	for range s.clients {
+	for range s.members() {
 		i = s.churn.next
-		s.churn.next = (i + 1) % int32(len(s.clients))
-		if c := &s.clients[i]; c.state == clientReady && !c.stops && !s.plan.publishes(i) {
+		s.churn.next = (i + 1) % int32(len(s.members()))
+		if c := &s.clients[i]; c.state == clientReady && !c.stops() && !s.plan.publishes(i) {
 			return i, true
 		}
 	}
@@ -78,7 +78,7 @@ func (s *Swarm) walkOut(i int32) {
 	s.enterState(c, clientLeaving)
 	s.loop.Arm(c.conn, s.patience())
 	s.out = wsio.AppendMasked(s.out[:0], ws.OpClose, wsio.AppendClose(nil, ws.StatusNormalClosure, ""), newMask())
-	s.loop.SendCopy(c.conn, s.out)
+	s.push(c.conn, 1)
 }
 
 // walkedOut takes the server's Close: it reports whether a client that left had waited for it.

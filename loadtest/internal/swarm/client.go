@@ -12,6 +12,7 @@ import (
 
 	"github.com/millracehq/millrace/internal/loop"
 	"github.com/millracehq/millrace/internal/wsio"
+	"github.com/millracehq/millrace/loadtest/internal/metric"
 )
 
 // client is one simulated client; it survives its connections. It holds no pointer: the collector never looks at it.
@@ -30,8 +31,27 @@ type client struct {
 	again      bool  // a sub was answered "not now"; of one that polls: its next poll is in Swarm.polls
 	resolved   bool  // was ready once, or never will be
 	cut        bool  // was cut off by Config.Cut, and is not back
-	stops      bool  // is of the group that stops reading
+	role       role
 }
+
+// role says what a client is for.
+type role uint8
+
+const (
+	roleMember  role = iota // subscribes, and may publish
+	roleStops               // of the group that stops reading
+	roleWriter              // of a virtual user that publishes or requests: it subscribes to nothing
+	roleSession             // of a virtual user whose iterations are sessions
+	roles
+)
+
+func (c *client) stops() bool { return c.role == roleStops }
+
+// members are the clients that are subscribed for the whole run.
+func (s *Swarm) members() []client { return s.clients[:s.cfg.Connections] }
+
+// readyMembers is how many of them are connected and subscribed.
+func (s *Swarm) readyMembers() int { return s.ready[roleMember] + s.ready[roleStops] }
 
 type clientState uint8
 
@@ -81,6 +101,7 @@ func (s *Swarm) dial(i int32) {
 	c.byeDelay, c.refused = 0, false
 	clear(s.subscriptions(i))
 	s.enterState(c, clientDialing)
+	s.metrics.Sessions.Add(1)
 	var local netip.AddrPort
 	if n := len(s.cfg.Locals); n > 0 {
 		local = netip.AddrPortFrom(s.cfg.Locals[s.local%n], 0)
@@ -94,7 +115,7 @@ func (s *Swarm) dial(i int32) {
 	c.conn = conn
 	*s.owners.At(conn.FD) = i + 1
 	s.loop.Arm(conn, s.patience())
-	if c.stops {
+	if c.stops() {
 		setReceiveBuffer(conn, s.cfg.Stop.ReceiveBuffer)
 	}
 }
@@ -150,18 +171,18 @@ func (s *Swarm) Open(c loop.Conn) {
 
 // enterState moves a client on and keeps count.
 func (s *Swarm) enterState(c *client, to clientState) {
-	s.count(c.state, -1)
-	s.count(to, +1)
+	s.count(c, -1)
+	defer s.count(c, +1)
 	c.state = to
 }
 
-func (s *Swarm) count(state clientState, n int) {
-	switch state {
+func (s *Swarm) count(c *client, n int) {
+	switch c.state {
 	case clientAway, clientPartial:
 	case clientDialing, clientHandshaking, clientGreeted, clientSubscribing:
 		s.underway += n
 	case clientReady:
-		s.ready += n
+		s.ready[c.role] += n
 	case clientLeaving:
 		s.leaving += n
 	}
@@ -213,10 +234,15 @@ func (s *Swarm) giveUp(i int32, label string) {
 // did not.
 func (s *Swarm) leave(i int32, label string) {
 	c := &s.clients[i]
+	if c.state >= clientGreeted && !s.pollsOnly(i) {
+		s.metrics.Session.RecordParts(s.loop.Clock()-c.began, metric.Label{Scenarios: s.scenarioOf(i)}, true)
+		s.checkSession(i, label)
+	}
+	wish := c.state == clientLeaving && c.role == roleSession
 	switch {
-	case s.phase >= PhaseClose: // the run is over: it was our wish, or does not matter any more
+	case s.phase >= PhaseClose, wish: // the run or the session is over: it was our wish, or does not matter any more
 	case c.state >= clientSubscribing && s.cutByServer(i, label):
-	case c.state >= clientSubscribing && c.stops:
+	case c.state >= clientSubscribing && c.stops():
 		s.metrics.StoppedClosed.Add(label, 1)
 	case c.state >= clientSubscribing:
 		s.metrics.Closed.Add(label, 1)
@@ -226,6 +252,14 @@ func (s *Swarm) leave(i int32, label string) {
 	}
 	s.astray(i)
 	s.disconnect(i)
+	v, user := s.vuOf(i)
+	if user && c.role == roleSession {
+		s.sessionLeft(v, wish && label != "timeout" && !c.refused)
+		return
+	}
+	if user {
+		defer s.lostConnection(v)
+	}
 	if !s.cfg.Reconnect || c.never || s.phase >= PhaseClose {
 		s.resolve(c)
 		return
@@ -237,7 +271,9 @@ func (s *Swarm) leave(i int32, label string) {
 // disconnect parts client i from its connection.
 func (s *Swarm) disconnect(i int32) {
 	c := &s.clients[i]
-	if c.state == clientReady {
+	if c.role == roleSession && c.state >= clientSubscribing && c.state != clientLeaving && s.phase < PhaseClose {
+		s.closeAccounts(i)
+	} else if c.state == clientReady && c.role != roleSession {
 		c.lost = s.loop.Clock()
 	}
 	s.enterState(c, clientAway)
@@ -271,7 +307,7 @@ func (s *Swarm) subscribe(i int32) {
 	c := &s.clients[i]
 	s.enterState(c, clientSubscribing)
 	c.awaited, c.again = 0, false
-	if s.cfg.Poll.Every > 0 { // those that subscribe are others
+	if c.role == roleWriter || s.cfg.Poll.Every > 0 { // those that subscribe are others
 		s.becomeReady(i)
 		return
 	}
@@ -294,7 +330,7 @@ func (s *Swarm) subscribe(i int32) {
 	}
 	if c.awaited == 0 {
 		s.becomeReady(i)
-	} else if s.loop.SendCopy(c.conn, s.out) == loop.Full {
+	} else if s.push(c.conn, int(c.awaited)) == loop.Full {
 		s.giveUp(i, "1006")
 	}
 }
@@ -321,6 +357,9 @@ func (s *Swarm) subscribeAnswered(i int32, j int, code string) {
 	switch {
 	case code == "":
 		s.subscriptions(i)[j] = true
+		if c.role == roleSession {
+			s.joinSession(int(i)*s.plan.perClient + j)
+		}
 	case notNow(code):
 		c.again = true
 	default:
@@ -339,6 +378,9 @@ func (s *Swarm) subscribeAnswered(i int32, j int, code string) {
 		s.loop.Arm(c.conn, 0)
 		s.enterState(c, clientPartial)
 		s.resolve(c)
+		if c.role == roleSession {
+			s.endSession(i)
+		}
 	}
 }
 
@@ -358,4 +400,7 @@ func (s *Swarm) becomeReady(i int32) {
 	s.present(i)
 	s.resolve(c)
 	s.resendAll(i)
+	if v, ok := s.vuOf(i); ok {
+		s.connected(v)
+	}
 }

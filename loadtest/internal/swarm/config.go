@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"net/netip"
 	"time"
+
+	"github.com/millracehq/millrace/loadtest/internal/metric"
 )
 
 // Config of a swarm. It is taken as valid: package loadtest checks what users write.
@@ -40,7 +42,34 @@ type Config struct {
 	RequestRate    float64 // requests per second, of all clients together
 	RequestChannel string
 
+	Loads  []Load        // of the steady phase, beside the above; at most MaxLoads
+	Ping   time.Duration // how often each client sends a ping in the steady phase; 0: never
+	Checks []Check
+
 	Settle, Warmup, Duration, Drain time.Duration
 
 	Logger *slog.Logger
+}
+
+// MaxLoads is how many loads labels can tell apart.
+const MaxLoads = metric.MaxScenarios - 1
+
+// Scenarios are the labels of the loads; the first is of what is in no load.
+func (c *Config) Scenarios() []metric.ScenarioTags {
+	list := []metric.ScenarioTags{{Name: "default"}}
+	for _, l := range c.Loads {
+		if l.Name == list[0].Name {
+			list[0].Name = ""
+		}
+		list = append(list, metric.ScenarioTags{Name: l.Name, Tags: l.Tags})
+	}
+	return list
+}
+
+// users is how many virtual users all loads have.
+func (c *Config) users() (n int) {
+	for _, l := range c.Loads {
+		n += l.VUs
+	}
+	return n
 }

@@ -16,8 +16,9 @@ type Cut struct {
 	Server     bool          // whoever listens to Marks sees to it that the server ends them all; here it is only counted
 }
 
-// catchUp is what a client that was cut off must still receive: so many deliveries of publications below before.
-type catchUp struct{ before, left int64 }
+// catchUp is what a client that was cut off must still receive: so many deliveries of publications below before, and of those that virtual
+// users had sent by then.
+type catchUp struct{ before, sentBy, left int64 }
 
 // cutOff resets connections, all in one turn. What they have received and not read is lost, as when a network goes.
 func (s *Swarm) cutOff() {
@@ -28,7 +29,7 @@ func (s *Swarm) cutOff() {
 		return
 	}
 	share := s.cfg.Cut.Share
-	for i := range s.clients {
+	for i := range s.members() {
 		c := &s.clients[i]
 		if int(float64(i+1)*share) == int(float64(i)*share) || c.state != clientReady || s.plan.publishes(int32(i)) && !s.cfg.Cut.Publishers {
 			continue
@@ -49,7 +50,7 @@ func (s *Swarm) cutOff() {
 
 // cutByServer takes note of the first connection that client i loses after the server was told to end them, and reports whether it was that.
 func (s *Swarm) cutByServer(i int32, code string) bool {
-	if !s.storming || s.cutOnce[i] {
+	if !s.storming || int(i) >= len(s.cutOnce) || s.cutOnce[i] {
 		return false
 	}
 	s.cutOnce[i], s.clients[i].cut = true, true
@@ -59,12 +60,12 @@ func (s *Swarm) cutByServer(i int32, code string) bool {
 
 // beginCatchUp notes what a client that is back must receive until it has all that was published by now.
 func (s *Swarm) beginCatchUp(i int32) {
-	c := catchUp{before: s.next}
+	c := catchUp{before: s.next, sentBy: s.loop.Clock()}
 	for j := range s.plan.perClient {
 		sub := int(i)*s.plan.perClient + j
 		for lane := range s.plan.lanes {
-			feed := uint32(lane*s.plan.channels + s.plan.channel(sub))
-			s.ledger.Missing(s.plan.line(sub, feed), s.plan.before(feed, c.before), func(first, last uint32, announced bool) {
+			feed := s.plan.feedOf(lane, s.plan.channel(sub))
+			s.ledger.Missing(s.plan.line(sub, feed), s.sentOf(feed), func(first, last uint32, announced bool) {
 				if s.roll[sub] && !announced {
 					c.left += int64(last-first) + 1
 				}
@@ -79,9 +80,13 @@ func (s *Swarm) beginCatchUp(i int32) {
 }
 
 // catchesUp enters the delivery of publication k to a client that may be catching up.
-func (s *Swarm) catchesUp(i int32, k, now int64) {
+func (s *Swarm) catchesUp(i int32, k int64, st stamp, now int64) {
 	c, ok := s.catching[i]
-	if !ok || k >= c.before {
+	after := k >= c.before
+	if k >= s.plan.total {
+		after = st.sent() > c.sentBy
+	}
+	if !ok || after {
 		return
 	}
 	if c.left--; c.left > 0 {

@@ -9,9 +9,13 @@ type fanned struct {
 	left int64
 }
 
-func newFan(rate float64) fan {
+// fanPerWriter is how many publications of a virtual user are remembered.
+const fanPerWriter = 16
+
+// newFan makes a fan that remembers at least so many publications, within bounds.
+func newFan(publications int) fan {
 	size := 1024
-	for float64(size) < 10*rate && size < 1<<20 {
+	for size < publications && size < 1<<20 {
 		size *= 2
 	}
 	f := fan{make([]fanned, size)}
@@ -19,6 +23,14 @@ func newFan(rate float64) fan {
 		f.recent[i].k = -1
 	}
 	return f
+}
+
+// fanOf is the fan that publication k is in, and its number there.
+func (s *Swarm) fanOf(k int64) (f *fan, n int64) {
+	if k >= s.plan.total {
+		return &s.vuFan, k - s.plan.total
+	}
+	return &s.fan, k
 }
 
 func (f *fan) sent(k, subscribers int64) { f.recent[k%int64(len(f.recent))] = fanned{k, subscribers} }

@@ -11,6 +11,7 @@ type Metrics struct {
 	Latency, Service, SendLag, LastSubscriber *metric.Trend
 	Ack, Request                              *metric.Trend
 	Connecting, Reconnect, CaughtUp           *metric.Trend
+	Session, Ping, Iteration                  *metric.Trend
 	ChurnBack, ChurnRenewed, Poll             *metric.Trend
 
 	Delivery                                        metric.Rate
@@ -25,6 +26,10 @@ type Metrics struct {
 	Cut                                             *metric.Tagged
 	StoppedGaps, ChurnLeft, ChurnFailed             metric.Counter
 	Connections                                     metric.Gauge
+	VUs, VUsMax                                     metric.Gauge
+	Iterations, Dropped                             *metric.Tagged
+	Checks                                          *metric.Checks
+	Sessions, MsgsSent, MsgsReceived                metric.Counter
 	tags                                            *metric.Tags
 	GeneratorCPU, GeneratorDelay, GeneratorResident metric.Gauge
 }
@@ -35,11 +40,13 @@ const (
 	labelSteady
 )
 
-// NewMetrics makes all metrics, empty.
-func NewMetrics() *Metrics {
+// NewMetrics makes all metrics, empty. Parts of trends can be named by the loads, and by their tags.
+func NewMetrics(loads ...metric.ScenarioTags) *Metrics {
 	return &Metrics{
-		Connections: metric.Gauge{Sums: true}, GeneratorResident: metric.Gauge{Sums: true},
-		tags:    &metric.Tags{Phases: []string{PhaseWarmup.String(), PhaseSteady.String()}},
+		Connections: metric.Gauge{Sums: true}, GeneratorResident: metric.Gauge{Sums: true}, VUs: metric.Gauge{Sums: true}, VUsMax: metric.Gauge{Sums: true},
+		tags:    &metric.Tags{Phases: []string{PhaseWarmup.String(), PhaseSteady.String()}, Scenarios: loads},
+		Session: metric.NewTrend(), Ping: metric.NewTrend(), Iteration: metric.NewTrend(),
+		Iterations: metric.NewTagged(metric.TagScenario), Dropped: metric.NewTagged(metric.TagScenario), Checks: metric.NewChecks(),
 		Latency: metric.NewTrend(), Service: metric.NewTrend(), SendLag: metric.NewTrend(), LastSubscriber: metric.NewTrend(),
 		Ack: metric.NewTrend(), Request: metric.NewTrend(), Connecting: metric.NewTrend(), Reconnect: metric.NewTrend(), CaughtUp: metric.NewTrend(),
 		ChurnBack: metric.NewTrend(), ChurnRenewed: metric.NewTrend(), Poll: metric.NewTrend(), Cut: metric.NewTagged("code"),
@@ -50,9 +57,11 @@ func NewMetrics() *Metrics {
 
 // Groups of the summary, in its order.
 const (
+	GroupChecks    = "CHECKS"
 	GroupDelivery  = "DELIVERY"
 	GroupPublish   = "PUBLISH"
 	GroupRequest   = "REQUEST"
+	GroupExecution = "EXECUTION"
 	GroupWebSocket = "WEBSOCKET"
 	GroupStopped   = "STOPPED READERS"
 	GroupChurn     = "CHURN"
@@ -65,6 +74,8 @@ const (
 func (m *Metrics) Set() metric.Set {
 	expected, received := m.Expected.Count, m.Received.Count
 	return metric.Set{
+		{Name: "checks", Group: GroupChecks, Metric: m.Checks, Help: "share of checks that held"},
+
 		{Name: "delivery_ratio", Group: GroupDelivery, Metric: &m.Delivery, Late: true, Help: "share of msgs_expected that arrived"},
 		{Name: "msg_latency", Group: GroupDelivery, Metric: m.Latency, Tags: m.tags, Help: "from when a publication was due to when a subscriber had it"},
 		{Name: "msg_service", Group: GroupDelivery, Metric: m.Service, Tags: m.tags, Help: "from when a publication was sent to when a subscriber had it"},
@@ -88,12 +99,23 @@ func (m *Metrics) Set() metric.Set {
 		{Name: "pubs_unacked", Group: GroupPublish, Metric: &m.Unacked, Late: true, Help: "publications that were sent and never answered"},
 		{Name: "pubs_resent", Group: GroupPublish, Metric: &m.Resent, Help: "repetitions after an error or a new connection; whole run"},
 
-		{Name: "req_latency", Group: GroupRequest, Metric: m.Request, Help: "from when a request was due to its res"},
+		{Name: "req_latency", Group: GroupRequest, Metric: m.Request, Tags: m.tags, Help: "from when a request was due to its res"},
 		{Name: "reqs_due", Group: GroupRequest, Metric: &m.RequestsDue, Help: "requests that were due"},
 		{Name: "reqs_answered", Group: GroupRequest, Metric: &m.RequestsAnswered, Help: "requests answered by res"},
 		{Name: "reqs_failed", Group: GroupRequest, Metric: &m.RequestsFailed, Late: true, Help: "requests answered by err, or not at all"},
 
-		{Name: "ws_connecting", Group: GroupWebSocket, Metric: m.Connecting, Help: "from the dial to the end of the WebSocket handshake; whole run"},
+		{Name: "dropped_iterations", Group: GroupExecution, Metric: m.Dropped, Tags: m.tags, Help: "iterations of arrival rates that were due when no virtual user was free, by scenario"},
+		{Name: "iteration_duration", Group: GroupExecution, Metric: m.Iteration, Tags: m.tags, Help: "from when an iteration was due (arrival rates) or began to its end"},
+		{Name: "iterations", Group: GroupExecution, Metric: m.Iterations, Tags: m.tags, Help: "iterations that came to their end, by scenario"},
+		{Name: "vus", Group: GroupExecution, Metric: &m.VUs, Help: "virtual users at work, each second of the steady phase and when a scenario begins; without scenarios, connections that are subscribed"},
+		{Name: "vus_max", Group: GroupExecution, Metric: &m.VUsMax, Help: "virtual users that there are, each second of the steady phase and when a scenario begins; without scenarios, connections asked for"},
+
+		{Name: "ws_sessions", Group: GroupWebSocket, Metric: &m.Sessions, Help: "connects begun, those that failed too; whole run"},
+		{Name: "ws_session_duration", Group: GroupWebSocket, Metric: m.Session, Tags: m.tags, Help: "from the dial of a connection to its end; whole run"},
+		{Name: "ws_msgs_sent", Group: GroupWebSocket, Metric: &m.MsgsSent, Help: "frames sent in the steady phase, pings and closes too"},
+		{Name: "ws_msgs_received", Group: GroupWebSocket, Metric: &m.MsgsReceived, Help: "messages received in the steady phase"},
+		{Name: "ws_ping", Group: GroupWebSocket, Metric: m.Ping, Help: "from a ping to its pong"},
+		{Name: "ws_connecting", Group: GroupWebSocket, Metric: m.Connecting, Tags: m.tags, Help: "from the dial to the end of the WebSocket handshake; whole run"},
 		{Name: "ws_reconnect_duration", Group: GroupWebSocket, Metric: m.Reconnect, Help: "from the loss of a connection to all subscriptions being back; whole run"},
 		{Name: "ws_cut", Group: GroupWebSocket, Metric: m.Cut, Help: "connections that the scenario cut off, or had the server end, by close code; reset: here; whole run"},
 		{Name: "ws_caught_up", Group: GroupWebSocket, Metric: m.CaughtUp, Help: "from the cut to having all that was published before the subscriptions were back; whole run"},

@@ -46,11 +46,18 @@ const (
 
 func (s *Swarm) begin() {
 	now := s.loop.Clock()
-	s.unresolved = len(s.clients)
+	n := 0
 	for i := range s.clients {
-		s.dials.add(now+int64(float64(i)*1e9/s.cfg.ConnectRate), uint64(i))
+		c := &s.clients[i]
+		if v, ok := s.vuOf(int32(i)); ok && (c.role == roleSession || int(s.vus[v].number) >= s.workOf(v).ready) {
+			c.resolved = true // it is dialled when it is wanted
+			continue
+		}
+		s.dials.add(now+int64(float64(n)*1e9/s.cfg.ConnectRate), uint64(i))
+		n++
 	}
-	s.enter(PhaseConnect, now+int64(float64(len(s.clients))*1e9/s.cfg.ConnectRate)+int64(connectGrace))
+	s.unresolved = n
+	s.enter(PhaseConnect, now+int64(float64(n)*1e9/s.cfg.ConnectRate)+int64(connectGrace))
 }
 
 // enter begins a phase that ends by itself at until.
@@ -90,7 +97,7 @@ func (s *Swarm) Turn() (more bool) {
 func (s *Swarm) step(now int64) (more bool) {
 	switch s.phase {
 	case PhaseConnect:
-		gaveUp := s.ready == 0 && s.failures >= min(hopeless, len(s.clients)) && !s.cfg.Reconnect
+		gaveUp := s.readyMembers()+s.ready[roleWriter] == 0 && s.failures >= min(hopeless, len(s.clients)) && !s.cfg.Reconnect
 		if s.unresolved == 0 || now >= s.until || gaveUp {
 			s.rollCall()
 		}
@@ -122,15 +129,15 @@ func (s *Swarm) rollCall() {
 	for sub, ok := range s.subscribed {
 		if i := sub / s.plan.perClient; ok && s.clients[i].state == clientReady {
 			s.roll[sub] = true
-			if s.clients[i].stops {
+			if s.clients[i].stops() {
 				s.stoppedSubs = append(s.stoppedSubs, sub)
 			} else {
 				s.reach[s.plan.channel(sub)]++
 			}
 		}
 	}
-	s.readyAtRoll = s.ready
-	if s.ready == 0 {
+	s.readyAtRoll, s.writersAtRoll = s.readyMembers(), s.ready[roleWriter]
+	if s.readyAtRoll == 0 && (s.cfg.Connections > 0 || s.writersAtRoll == 0 && s.failures > 0) {
 		s.conclude()
 		return
 	}
@@ -155,21 +162,44 @@ func (s *Swarm) load(now int64) (more bool) {
 	if s.cfg.RequestRate > 0 {
 		more = s.requestDue(now) || more
 	}
+	more = s.workDue(now) || more
+	s.pingDue(now)
 	if tick := s.loop.Tick(); tick != s.gaugeTick {
 		s.gaugeTick = tick
-		s.metrics.Connections.Set(float64(s.ready))
+		s.readGauges()
 		s.countBytes()
 	}
-	if now >= s.until && !more {
+	if !more && (now >= s.until || s.onlyWork()) && s.workOver() {
 		s.endLoad()
 	}
 	return more
 }
 
+// onlyWork says that the steady phase is as long as its loads are.
+func (s *Swarm) onlyWork() bool {
+	c := &s.cfg
+	return len(s.work) > 0 && c.Rate == 0 && c.RequestRate == 0 && c.Cut.Share == 0 && c.Stop.Connections == 0 && c.Churn.LeaveRate == 0 && c.Churn.RenewRate == 0
+}
+
+func (s *Swarm) readGauges() {
+	s.metrics.Connections.Set(float64(s.readyMembers() + s.ready[roleSession]))
+	users, most := s.readyMembers(), s.cfg.Connections
+	if len(s.work) > 0 {
+		users, most = 0, 0
+		for _, w := range s.work {
+			users += w.busy
+			most += w.ready
+		}
+	}
+	s.metrics.VUs.Set(float64(users))
+	s.metrics.VUsMax.Set(float64(most))
+}
+
 func (s *Swarm) endLoad() {
-	s.readyAtEnd = s.ready + len(s.churn.absent)
+	s.readyAtEnd = s.readyMembers() + len(s.churn.absent)
+	s.cutWorkShort()
 	if s.phase == PhaseSteady {
-		s.metrics.Connections.Set(float64(s.ready))
+		s.readGauges()
 		s.countBytes()
 	}
 	s.beginReadAgain()
@@ -201,6 +231,9 @@ func (s *Swarm) conclude() {
 // sleep asks for a turn when the next thing is due.
 func (s *Swarm) sleep() {
 	at := s.until
+	if s.phase == PhaseSteady && at <= s.loop.Clock() { // only the loads go on
+		at = s.loop.Clock() + int64(time.Hour)
+	}
 	earlier := func(t int64, ok bool) {
 		if ok {
 			at = min(at, t)
@@ -219,10 +252,19 @@ func (s *Swarm) sleep() {
 		earlier(s.dueAt(s.next), s.next < s.plan.total)
 		if s.phase == PhaseSteady {
 			earlier(s.events.next())
-			earlier(s.leaveAt(s.churn.left), s.cfg.Churn.LeaveRate > 0)
-			earlier(s.renewAt(s.churn.renewed), s.cfg.Churn.RenewRate > 0)
+			inPhase := func(at int64, ok bool) { earlier(at, ok && at < s.until) } // the loads may go on behind it
+			inPhase(s.leaveAt(s.churn.left), s.cfg.Churn.LeaveRate > 0)
+			inPhase(s.renewAt(s.churn.renewed), s.cfg.Churn.RenewRate > 0)
+			earlier(s.vuTimers.next())
+			now := s.loop.Clock()
+			for _, w := range s.work {
+				earlier(w.next(now, s.starts[PhaseSteady]), w.state != workOver)
+			}
+			if s.cfg.Ping > 0 {
+				earlier(s.pingAt(s.nextPing), true)
+			}
 			if s.cfg.RequestRate > 0 {
-				earlier(s.requestAt(s.nextReq), true)
+				inPhase(s.requestAt(s.nextReq), true)
 			}
 		}
 	}
@@ -241,14 +283,14 @@ func (s *Swarm) closeSome() (more bool) {
 		i, c := int32(s.closing), &s.clients[s.closing]
 		s.closing++
 		switch {
-		case c.conn == (loop.Conn{}):
+		case c.conn == (loop.Conn{}), c.state == clientLeaving:
 			continue
 		case s.pollsOnly(i): // there is no closing handshake
 			s.giveUp(i, "")
 			continue
 		}
 		s.out = wsio.AppendMasked(s.out[:0], ws.OpClose, wsio.AppendClose(nil, ws.StatusNormalClosure, ""), newMask())
-		s.loop.SendCopy(c.conn, s.out)
+		s.push(c.conn, 1)
 		s.enterState(c, clientLeaving)
 	}
 	return true

@@ -24,7 +24,9 @@ type Poll struct {
 }
 
 // pollsOnly says whether client i polls.
-func (s *Swarm) pollsOnly(i int32) bool { return s.cfg.Poll.Every > 0 && !s.plan.publishes(i) }
+func (s *Swarm) pollsOnly(i int32) bool {
+	return s.cfg.Poll.Every > 0 && int(i) < s.cfg.Connections && !s.plan.publishes(i)
+}
 
 // remote is what client i connects to.
 func (s *Swarm) remote(i int32) netip.AddrPort {

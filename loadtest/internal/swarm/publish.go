@@ -30,7 +30,7 @@ func (s *Swarm) dueAt(k int64) int64 {
 func (s *Swarm) publish(k int64) {
 	feed, _ := s.plan.feed(k)
 	i := s.plan.publisher(feed)
-	s.fan.sent(k, s.reach[int(feed)%s.plan.channels])
+	s.fan.sent(k, s.reach[s.plan.channelOf(feed)])
 	place, ok := s.pending.add(command{k: k, due: s.dueAt(k), client: i, kind: commandPublish})
 	if !ok {
 		s.notPublished(k)
@@ -41,7 +41,7 @@ func (s *Swarm) publish(k int64) {
 	case s.clients[i].state == clientReady:
 		s.sendPublication(place)
 		c := &s.pending.all[place]
-		s.metrics.SendLag.RecordParts(c.first-c.due, s.label(k), k >= s.plan.warm)
+		s.metrics.SendLag.RecordParts(c.first-c.due, s.label(k, i), k >= s.plan.warm)
 	case s.repeats():
 		s.pending.all[place].kind = commandResend
 	default:
@@ -49,12 +49,32 @@ func (s *Swarm) publish(k int64) {
 	}
 }
 
-// label is what publication k belongs to.
-func (s *Swarm) label(k int64) metric.Label {
+// label is what publication k of client i belongs to.
+func (s *Swarm) label(k int64, i int32) metric.Label {
+	l := metric.Label{Scenarios: s.scenarioOf(i), Phase: labelWarmup}
 	if k >= s.plan.warm {
-		return metric.Label{Phase: labelSteady}
+		l.Phase = labelSteady
 	}
-	return metric.Label{Phase: labelWarmup}
+	return l
+}
+
+// publisherOf is the client that publishes a feed.
+func (s *Swarm) publisherOf(feed uint32) int32 {
+	if w := int(feed) - s.plan.feeds; w >= 0 {
+		return s.clientOf(s.writers[w])
+	}
+	return s.plan.publisher(feed)
+}
+
+// sentOf is how many numbers of a feed have been published.
+func (s *Swarm) sentOf(feed uint32) uint32 {
+	switch w := int(feed) - s.plan.feeds; {
+	case w < 0:
+		return s.plan.before(feed, s.next)
+	case w < len(s.writers):
+		return s.vus[s.writers[w]].sent
+	}
+	return 0
 }
 
 // repeats says whether publications are kept until they are acknowledged, over connections.
@@ -75,7 +95,7 @@ func (s *Swarm) sendPublication(place uint32) {
 		s.metrics.Resent.Add(1)
 		s.resent[c.k] = true
 	}
-	b := s.head("pub ", place, s.cfg.Channels[int(feed)%s.plan.channels])
+	b := s.head("pub ", place, s.cfg.Channels[s.plan.channelOf(feed)])
 	if s.cfg.IDs {
 		b = s.appendID(append(b, ' '), c.k)
 	}
@@ -98,7 +118,15 @@ func (s *Swarm) head(verb string, place uint32, channel string) []byte {
 func (s *Swarm) send(i int32, text []byte) loop.Result {
 	s.scratch = text
 	s.out = appendText(s.out[:0], text)
-	return s.loop.SendCopy(s.clients[i].conn, s.out)
+	return s.push(s.clients[i].conn, 1)
+}
+
+// push sends the frames that are in s.out.
+func (s *Swarm) push(c loop.Conn, frames int) loop.Result {
+	if s.phase == PhaseSteady {
+		s.metrics.MsgsSent.Add(int64(frames))
+	}
+	return s.loop.SendCopy(c, s.out)
 }
 
 // requestDue sends the requests that are due by now, at most a turn's worth. They go round all clients.
@@ -108,9 +136,9 @@ func (s *Swarm) requestDue(now int64) (more bool) {
 		if due > now || due >= s.until {
 			return false
 		}
-		i := int32(s.nextReq % int64(len(s.clients)))
+		i := int32(s.nextReq % int64(s.cfg.Connections))
 		s.nextReq++
-		if _, absent := s.churn.absent[i]; absent || s.clients[i].stops {
+		if _, absent := s.churn.absent[i]; absent || s.clients[i].stops() {
 			continue
 		}
 		s.metrics.RequestsDue.Add(1)

@@ -28,6 +28,7 @@ func (s *Swarm) Data(c loop.Conn, b []byte) (consumed int) {
 	if s.clients[i].state == clientHandshaking {
 		n, err := wsio.ParseResponse(b, s.key(i))
 		if err != nil {
+			s.check(eventConnect, s.scenarioOf(i), millis(now-s.clients[i].began), handshakeStatus(err), 0)
 			s.giveUp(i, handshakeReason(err))
 			return len(b)
 		}
@@ -36,7 +37,8 @@ func (s *Swarm) Data(c loop.Conn, b []byte) (consumed int) {
 		}
 		consumed = n
 		s.enterState(&s.clients[i], clientGreeted)
-		s.metrics.Connecting.Record(now - s.clients[i].began)
+		s.metrics.Connecting.RecordParts(now-s.clients[i].began, metric.Label{Scenarios: s.scenarioOf(i)}, true)
+		s.check(eventConnect, s.scenarioOf(i), millis(now-s.clients[i].began), statusUpgraded, 0)
 	}
 	for s.clients[i].conn == c {
 		h, ok, err := wsio.ParseHeader(b[consumed:])
@@ -57,6 +59,17 @@ func (s *Swarm) Data(c loop.Conn, b []byte) (consumed int) {
 	return len(b)
 }
 
+// statusUpgraded is the HTTP status of a handshake that went well.
+const statusUpgraded = 101
+
+// handshakeStatus is the HTTP status of one that did not, 0 when there was none.
+func handshakeStatus(err error) float64 {
+	if status, ok := errors.AsType[*wsio.StatusError](err); ok {
+		return float64(status.Status)
+	}
+	return 0
+}
+
 func handshakeReason(err error) string {
 	if status, ok := errors.AsType[*wsio.StatusError](err); ok {
 		return "status " + strconv.Itoa(status.Status)
@@ -69,7 +82,9 @@ func (s *Swarm) frame(i int32, op ws.OpCode, payload []byte, now int64) {
 	switch op {
 	case ws.OpPing:
 		s.out = wsio.AppendMasked(s.out[:0], ws.OpPong, payload, newMask())
-		s.loop.SendCopy(conn, s.out)
+		s.push(conn, 1)
+	case ws.OpPong:
+		s.pong(i, payload, now)
 	case ws.OpClose:
 		code, _, err := wsio.ParseClose(payload)
 		label := strconv.Itoa(int(code))
@@ -82,11 +97,16 @@ func (s *Swarm) frame(i int32, op ws.OpCode, payload []byte, now int64) {
 		if code >= 4100 && code < 4200 {
 			s.clients[i].never = true
 		}
-		s.out = wsio.AppendMasked(s.out[:0], ws.OpClose, payload, newMask())
-		s.loop.SendCopy(conn, s.out)
+		if s.clients[i].state != clientLeaving { // else it is the answer to ours
+			s.out = wsio.AppendMasked(s.out[:0], ws.OpClose, payload, newMask())
+			s.push(conn, 1)
+		}
 		s.leave(i, label)
 		s.loop.CloseAfterFlush(conn)
 	case ws.OpText, ws.OpBinary:
+		if s.phase == PhaseSteady {
+			s.metrics.MsgsReceived.Add(1)
+		}
 		s.message(i, payload, now)
 	}
 }
@@ -127,7 +147,7 @@ func (s *Swarm) message(i int32, b []byte, now int64) {
 		s.ok(i, number(ref), position, now)
 	case "res":
 		ref, _ := token(rest)
-		s.answered(number(ref), now)
+		s.answered(number(ref), len(body), now)
 	case "err":
 		ref, rest := token(rest)
 		code, text := token(rest)
@@ -188,42 +208,49 @@ func (s *Swarm) publication(i int32, channel, position, body []byte, now int64) 
 		m.Foreign.Add(1)
 		return
 	}
-	if int(st.feed) >= s.plan.feeds || st.seq >= s.plan.before(st.feed, s.next) || !bytes.Equal(body[StampSize:], s.padding[StampSize:]) {
+	if st.seq >= s.sentOf(st.feed) || !bytes.Equal(body[StampSize:], s.padding[StampSize:]) {
 		m.Damaged.Add(1)
 		return
 	}
-	number := int(st.feed) % s.plan.channels
+	if c := &s.clients[i]; c.role == roleSession && c.state == clientLeaving {
+		return // its accounts are made up
+	}
+	number := s.plan.channelOf(st.feed)
 	sub, subscribes := s.plan.subscription(i, number)
 	if !subscribes || string(channel) != s.cfg.Channels[number] || !s.subscribed[sub] {
 		m.Misrouted.Add(1)
 		return
 	}
 	s.positions.set(sub, position)
+	k := s.plan.publication(st.feed, st.seq)
+	if s.clients[i].role == roleSession {
+		s.receiveSession(i, sub, st, k, now)
+		return
+	}
 	if !s.roll[sub] {
 		return
 	}
-	k := s.plan.publication(st.feed, st.seq)
 	steady := k >= s.plan.warm
 	outcome := s.ledger.Receive(s.plan.line(sub, st.feed), st.seq)
 	if outcome == ledger.Late && s.resent[k] {
 		outcome = ledger.InOrder // it was sent again after later ones: the order is the swarm's own
 	}
 	if len(s.catching) > 0 && outcome != ledger.Duplicate {
-		s.catchesUp(i, k, now)
+		s.catchesUp(i, k, st, now)
 	}
-	if s.clients[i].stops {
+	if s.clients[i].stops() {
 		s.receiveStopped(i, sub, k, outcome)
 		return
 	}
 	s.newest[number] = max(s.newest[number], k)
 	switch {
 	case steady:
-		s.deliver(st, k, outcome, now)
+		s.deliver(i, st, k, outcome, now)
 	case outcome == ledger.Duplicate:
 		s.warmup.Duplicate++
 	default:
 		s.warmup.Received++
-		s.time(st, k, labelWarmup, now)
+		s.time(i, st, k, labelWarmup, now)
 		if outcome == ledger.Late {
 			s.warmup.Reordered++
 		}
@@ -234,7 +261,7 @@ func (s *Swarm) publication(i int32, channel, position, body []byte, now int64) 
 }
 
 // deliver counts a delivery of the steady phase.
-func (s *Swarm) deliver(st stamp, k int64, outcome ledger.Outcome, now int64) {
+func (s *Swarm) deliver(i int32, st stamp, k int64, outcome ledger.Outcome, now int64) {
 	m := s.metrics
 	if outcome == ledger.Duplicate {
 		m.Duplicate.Add(1)
@@ -244,15 +271,21 @@ func (s *Swarm) deliver(st stamp, k int64, outcome ledger.Outcome, now int64) {
 		m.Reordered.Add(1)
 	}
 	m.Received.Add(1)
-	s.time(st, k, labelSteady, now)
+	s.time(i, st, k, labelSteady, now)
 }
 
 // time enters how long a delivery took. In the warm-up only the parts of the metrics that ask for it get it.
-func (s *Swarm) time(st stamp, k int64, phase uint8, now int64) {
-	m, label, steady := s.metrics, metric.Label{Phase: phase}, phase == labelSteady
+func (s *Swarm) time(i int32, st stamp, k int64, phase uint8, now int64) {
+	m, label, steady := s.metrics, metric.Label{Scenarios: s.scenarioOf(s.publisherOf(st.feed)), Phase: phase}, phase == labelSteady
 	m.Latency.RecordParts(now-st.due, label, steady)
 	m.Service.RecordParts(now-st.sent(), label, steady)
-	if s.fan.received(k) {
+	if steady {
+		s.check(eventMsg, label.Scenarios, millis(now-st.due), millis(now-st.sent()), float64(s.cfg.Payload))
+	}
+	if s.clients[i].role == roleSession {
+		return // nobody counts on it
+	}
+	if f, n := s.fanOf(k); f.received(n) {
 		m.LastSubscriber.RecordParts(now-st.due, label, steady)
 	}
 }
@@ -260,7 +293,7 @@ func (s *Swarm) time(st stamp, k int64, phase uint8, now int64) {
 // gap takes the announcement that publications are missing: none that is sent after this can be meant.
 func (s *Swarm) gap(i int32, channel, position []byte) {
 	c := &s.clients[i]
-	if c.stops {
+	if c.stops() {
 		s.metrics.StoppedGaps.Add(1)
 	} else {
 		s.metrics.Gaps.Add(1)
@@ -275,8 +308,8 @@ func (s *Swarm) gap(i int32, channel, position []byte) {
 			c.behind = int32(sub) + 1
 		}
 		for lane := range s.plan.lanes {
-			feed := uint32(lane*s.plan.channels + s.plan.channel(sub))
-			s.ledger.Announce(s.plan.line(sub, feed), s.plan.before(feed, s.next))
+			feed := s.plan.feedOf(lane, s.plan.channel(sub))
+			s.ledger.Announce(s.plan.line(sub, feed), s.sentOf(feed))
 		}
 	}
 }

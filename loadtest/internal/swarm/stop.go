@@ -35,13 +35,13 @@ const (
 
 // chooseStopped marks the clients that will stop reading.
 func (s *Swarm) chooseStopped() {
-	n := len(s.clients)
+	n := len(s.members())
 	for j := range s.cfg.Stop.Connections {
 		i := j * n / s.cfg.Stop.Connections
-		for s.clients[i].stops || s.plan.publishes(int32(i)) {
+		for s.clients[i].stops() || s.plan.publishes(int32(i)) {
 			i = (i + 1) % n
 		}
-		s.clients[i].stops = true
+		s.clients[i].role = roleStops
 	}
 }
 
@@ -55,7 +55,7 @@ func setReceiveBuffer(c loop.Conn, size int) {
 func (s *Swarm) stopReading() {
 	s.stopped = true
 	for i := range s.clients {
-		if c := &s.clients[i]; c.stops {
+		if c := &s.clients[i]; c.stops() {
 			s.loop.Pause(c.conn)
 		}
 	}
@@ -72,7 +72,7 @@ func (s *Swarm) beginReadAgain() {
 	spread := min(readAgainSpread, max(s.cfg.Duration-stop.Until, 0)/2)
 	at := s.loop.Clock() + int64(readAgainAfter)
 	for i := range s.clients {
-		if s.clients[i].stops {
+		if s.clients[i].stops() {
 			s.rereads.add(at, uint64(i))
 			at += int64(spread) / int64(stop.Connections)
 		}
@@ -136,8 +136,8 @@ func (s *Swarm) missStopped(k int64, announced bool) {
 func (s *Swarm) stoppedHaveAll() bool {
 	for _, sub := range s.stoppedSubs {
 		for lane := range s.plan.lanes {
-			feed := uint32(lane*s.plan.channels + s.plan.channel(sub))
-			if s.ledger.Next(s.plan.line(sub, feed)) < s.plan.before(feed, s.next) {
+			feed := s.plan.feedOf(lane, s.plan.channel(sub))
+			if s.ledger.Next(s.plan.line(sub, feed)) < s.sentOf(feed) {
 				return false
 			}
 		}

@@ -23,10 +23,10 @@ func TestThoseWhoStopDoNotPublish(t *testing.T) {
 		}
 		stop := 0
 		for i, c := range s.clients {
-			if c.stops {
+			if c.stops() {
 				stop++
 			}
-			if c.stops && s.plan.publishes(int32(i)) {
+			if c.stops() && s.plan.publishes(int32(i)) {
 				t.Errorf("%v: client %d publishes and stops reading", n, i)
 			}
 		}

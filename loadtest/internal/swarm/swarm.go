@@ -38,22 +38,22 @@ type Swarm struct {
 	owners     slab.Slab[int32] // client + 1, by descriptor
 	subscribed []bool           // by subscription: it is there
 	positions  positions
-	dials      agenda // clients
-	resubs     agenda // clients
-	rereads    agenda // clients
-	local      int    // next source address
-	underway   int    // clients that are connecting
-	ready      int    // clients connected and subscribed
-	leaving    int    // clients whose closing handshake has begun
-	unresolved int    // clients of which it is not known yet whether they will be ready
-	failures   int    // connects
-	closing    int    // next client to close
+	dials      agenda     // clients
+	resubs     agenda     // clients
+	rereads    agenda     // clients
+	local      int        // next source address
+	underway   int        // clients that are connecting
+	ready      [roles]int // clients connected and subscribed
+	leaving    int        // clients whose closing handshake has begun
+	unresolved int        // clients of which it is not known yet whether they will be ready
+	failures   int        // connects
+	closing    int        // next client to close
 
 	// Owned by the loop: commands.
 	pending pending
 	resends agenda         // REFs
-	next    int64          // publication
-	nextReq int64          // request
+	next    int64          // publication, without virtual users'
+	nextReq int64          // request, without virtual users'
 	unacked map[int64]bool // publications that ended without ok
 	resent  map[int64]bool // publications that were repeated
 
@@ -67,6 +67,21 @@ type Swarm struct {
 	outstanding int64 // deliveries of acknowledged publications that have not come yet
 	warmup      Counts
 	missing     []Missing
+
+	// Owned by the loop: loads and their virtual users.
+	work             []*work
+	vus              []vu
+	writers          []int32 // virtual users that publish, by the number of their feed
+	vuTimers         agenda
+	vuFan            fan
+	published        int64 // publications of virtual users
+	nextVURequest    int64
+	nextPing         int64
+	joined           []uint32 // by line of a session: numbers below were under way when it began
+	firstSessionLine int
+	sessionExpected  int64 // deliveries
+	checks           [checkEvents][]Check
+	writersAtRoll    int // virtual users with a connection when the load began
 
 	// Owned by the loop: connections that are cut, readers that stop.
 	cutAt       int64 // ns
@@ -104,14 +119,13 @@ func New(cfg Config) (*Swarm, error) {
 	_, _ = rand.Read(run[:]) // never fails
 	s := &Swarm{
 		cfg:     cfg,
-		plan:    newPlan(cfg),
 		run:     binary.NativeEndian.Uint32(run[:]),
 		loop:    l,
 		padding: appendPadding(nil, cfg.Payload),
 		marks:   make(chan Mark, int(PhaseDone)+1+len(eventNames)),
 		done:    make(chan struct{}),
-		metrics: NewMetrics(),
-		clients: make([]client, cfg.Connections),
+		metrics: NewMetrics(cfg.Scenarios()...),
+		clients: make([]client, cfg.Connections+cfg.users()),
 		unacked: make(map[int64]bool),
 		resent:  make(map[int64]bool),
 
@@ -120,12 +134,25 @@ func New(cfg Config) (*Swarm, error) {
 		newest:     make([]int64, len(cfg.Channels)),
 		newestThen: make([]int64, len(cfg.Channels)),
 	}
-	subscriptions := cfg.Connections * cfg.Subscriptions
+	s.newWork()
+	s.plan = newPlan(cfg, len(s.writers))
+	for v := range s.vus {
+		s.clients[s.clientOf(int32(v))].role = roleWriter
+		if s.workOf(int32(v)).Exec == ExecSession {
+			s.clients[s.clientOf(int32(v))].role = roleSession
+		}
+	}
+	for _, c := range cfg.Checks {
+		s.checks[c.event] = append(s.checks[c.event], c)
+	}
+	subscriptions := len(s.clients) * cfg.Subscriptions
+	s.firstSessionLine = cfg.Connections * cfg.Subscriptions * s.plan.lanes
+	s.joined = make([]uint32, subscriptions*s.plan.lanes-s.firstSessionLine)
 	s.subscribed = make([]bool, subscriptions)
 	s.roll = make([]bool, subscriptions)
 	s.reach = make([]int64, len(cfg.Channels))
 	s.ledger = ledger.New(subscriptions * s.plan.lanes)
-	s.fan = newFan(cfg.Rate)
+	s.fan, s.vuFan = newFan(int(10*cfg.Rate)), newFan(fanPerWriter*len(s.writers))
 	s.chooseStopped()
 	if cfg.Cut.Server {
 		s.cutOnce = make([]bool, cfg.Connections)

@@ -113,7 +113,7 @@ func TestPlanIsConsistent(t *testing.T) {
 		if i >= 6 {
 			cfg.Zipf = 1
 		}
-		p := newPlan(cfg)
+		p := newPlan(cfg, 0)
 		for i := range int32(p.clients) {
 			var mine []int
 			for j := range p.perClient {

@@ -70,7 +70,7 @@ func TestPopularityFollowsZipf(t *testing.T) {
 func TestBursts(t *testing.T) {
 	cfg := testConfig(10, 2, 1, 2)
 	cfg.Rate, cfg.Burst, cfg.Warmup, cfg.Duration = 200, 50, 1100*time.Millisecond, 3*time.Second
-	p := newPlan(cfg)
+	p := newPlan(cfg, 0)
 	if p.warm != 250 || p.total != 850 {
 		t.Errorf("warm %d, total %d, want 250 and 850", p.warm, p.total)
 	}
