@@ -202,16 +202,16 @@ func loadEvidence(s *Scenario, m *swarm.Metrics, a swarm.Account) (checks []Chec
 		checks = append(checks, c)
 	}
 	for _, l := range a.Loads {
-		text := fmt.Sprintf("scenario %s: %d iterations did what they were to do", l.Name, l.Complete)
+		said := []string{fmt.Sprintf("scenario %s: %d iterations did what they were to do", l.Name, l.Complete)}
 		for _, other := range []struct {
 			n    int64
 			what string
 		}{{l.Failed, "failed"}, {l.Interrupted, "interrupted"}, {l.Dropped, "dropped"}} {
 			if other.n > 0 {
-				text += fmt.Sprintf(", %d %s", other.n, other.what)
+				said = append(said, fmt.Sprintf("%d %s", other.n, other.what))
 			}
 		}
-		checks = append(checks, Check{l.Complete > 0, text})
+		checks = append(checks, Check{l.Complete > 0, strings.Join(said, ", ")})
 	}
 	return checks
 }

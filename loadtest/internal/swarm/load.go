@@ -60,7 +60,7 @@ func (l *Load) due(n int64) (at time.Duration, ok bool) {
 			at += r.Length
 			continue
 		}
-		t := 0.0
+		var t float64
 		if slope := (r.To - r.From) / length; math.Abs(slope) < 1e-12 {
 			t = left / r.From
 		} else { // from·t + slope·t²/2 = left, in the form that does not cancel
