@@ -175,7 +175,8 @@ func TestFaultsAreCaught(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			o := runScenario(t, newFaulty(t, tc.faults).URL, scenario, tc.env...)
+			// Acknowledgements are late on a slow machine; who loses something is waited for in vain.
+			o := runScenario(t, newFaulty(t, tc.faults).URL, scenario, append([]string{"DRAIN=4s"}, tc.env...)...)
 			want := 0
 			if len(tc.failed) > 0 {
 				want = loadtest.ExitFailed
