@@ -17,6 +17,7 @@ import (
 	"github.com/millracehq/millrace/gateway/internal/relay"
 	"github.com/millracehq/millrace/gateway/internal/route"
 	"github.com/millracehq/millrace/gateway/stream"
+	"github.com/millracehq/millrace/internal/strict"
 	"github.com/millracehq/millrace/internal/wsio"
 )
 
@@ -105,7 +106,7 @@ const maxAcceptRate = 1_000_000
 
 // ParseConfig reads a YAML file over cfg. An unknown key is an error that names its line.
 func ParseConfig(text []byte, cfg *Config) error {
-	if err := yaml.UnmarshalWithOptions(text, cfg, yaml.Strict()); err != nil {
+	if err := strict.YAML(text, cfg); err != nil {
 		return fmt.Errorf("%s", strings.TrimSpace(yaml.FormatError(err, false, true)))
 	}
 	return nil

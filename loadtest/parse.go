@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/millracehq/millrace/internal/strict"
 )
 
 // Parse reads a scenario: YAML, or JSON, which is YAML too. ${NAME} and ${NAME:-default} are replaced from lookup first. Unknown keys
@@ -21,7 +23,7 @@ func Parse(text []byte, lookup func(name string) (value string, ok bool)) (*Scen
 	if len(bytes.TrimSpace(text)) == 0 {
 		return nil, errors.New("the scenario is empty; `loadtest new` writes one to start from")
 	}
-	if err := yaml.UnmarshalWithOptions(text, s, yaml.Strict()); err != nil {
+	if err := strict.YAML(text, s); err != nil {
 		return nil, errors.New(yaml.FormatError(err, false, true))
 	}
 	return s, nil

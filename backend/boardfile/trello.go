@@ -102,7 +102,7 @@ func ReadTrello(r io.Reader) (*File, error) {
 	}
 	f.trelloParts(&t, cards)
 	for _, l := range t.Lists {
-		if l.Closed {
+		if l.Closed && columns[l.ID] {
 			f.archive(board.KindColumn, idOf(l.ID))
 		}
 	}

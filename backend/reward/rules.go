@@ -1,7 +1,6 @@
 package reward
 
 import (
-	"bytes"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -11,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/goccy/go-yaml"
+	"github.com/millracehq/millrace/internal/strict"
 )
 
 //go:embed rules.yaml
@@ -132,7 +131,7 @@ func BuiltIn() *Rules {
 // ParseRules reads rules from YAML. All faults are reported at once.
 func ParseRules(data []byte) (*Rules, error) {
 	var f file
-	if err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(&f); err != nil {
+	if err := strict.YAML(data, &f); err != nil {
 		return nil, fmt.Errorf("rules: %w", err)
 	}
 	p := &parser{}
