@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/millracehq/millrace/backend/reward"
 	"github.com/millracehq/millrace/gateway/stream"
@@ -231,7 +229,7 @@ func retryAfter(first time.Duration, attempt int) time.Duration {
 // bury makes a dead letter of an entry.
 func (r *run) bury(j job, cause string, err error, attempts int) {
 	f := redis.Failed{Ref: j.Ref, Event: j.event.ID, Dead: &redis.Death{
-		Reason: reason(err), Attempts: int64(attempts), At: time.Now(), Most: r.w.cfg.DeadLetters,
+		Reason: redis.Reason(err), Attempts: int64(attempts), At: time.Now(), Most: r.w.cfg.DeadLetters,
 	}}
 	if cause == causeUndecodable {
 		f.Event = "" // whatever it says: it may be another's
@@ -240,21 +238,4 @@ func (r *run) bury(j job, cause string, err error, attempts int) {
 	r.w.metrics.dead[cause].Inc()
 	r.w.cfg.Logger.Error("gave up an event, it is a dead letter now", "event", j.event.ID, "entry", j.ID, "cause", cause, "reason", f.Dead.Reason)
 	r.w.cfg.Alert(Alert{Kind: AlertDead, Event: j.event.ID, Text: f.Dead.Reason})
-}
-
-// maxReason is the most bytes of the reason of a death.
-const maxReason = 256
-
-// reason is an error as one line that is not too long, and never empty.
-func reason(err error) string {
-	text := strings.Join(strings.Fields(strings.ToValidUTF8(err.Error(), "?")), " ")
-	if text == "" {
-		return "unknown"
-	}
-	for n := maxReason; len(text) > maxReason; n-- {
-		if utf8.RuneStart(text[n]) {
-			text = text[:n]
-		}
-	}
-	return text
 }

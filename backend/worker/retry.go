@@ -4,17 +4,12 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/millracehq/millrace/gateway/stream/redis"
 )
 
-const (
-	maxRetryAfter = 10 * time.Second
-	maxReason     = 256 // bytes
-)
+const maxRetryAfter = 10 * time.Second
 
 // Causes of death: labels of the metric.
 const (
@@ -104,7 +99,7 @@ func (s *shard) retry(work context.Context) error {
 // bury makes a dead letter of an entry. Who waits for an answer to it gets one.
 func (s *shard) bury(it *item, cause string, err error) {
 	o := redis.Outcome{Ref: it.d.Ref, Dead: &redis.Death{
-		Reason: reason(err), Attempts: min(it.d.Attempt, int64(s.w.cfg.MaxAttempts)), At: time.Now(), Most: s.w.cfg.DeadLetters,
+		Reason: redis.Reason(err), Attempts: min(it.d.Attempt, int64(s.w.cfg.MaxAttempts)), At: time.Now(), Most: s.w.cfg.DeadLetters,
 	}}
 	args := []any{"reason", o.Dead.Reason, "cause", cause, "attempts", o.Dead.Attempts, "partition", it.d.Partition, "entry", it.d.ID}
 	if it.e != nil {
@@ -115,18 +110,4 @@ func (s *shard) bury(it *item, cause string, err error) {
 	s.w.metrics.dead[cause].Inc()
 	s.w.cfg.Logger.Error("gave up an entry, it is a dead letter now", args...)
 	it.p.outcomes = append(it.p.outcomes, o)
-}
-
-// reason is an error as one line that is not too long, and never empty.
-func reason(err error) string {
-	text := strings.Join(strings.Fields(strings.ToValidUTF8(err.Error(), "?")), " ")
-	if text == "" {
-		return "unknown"
-	}
-	for n := maxReason; len(text) > maxReason; n-- {
-		if utf8.RuneStart(text[n]) {
-			text = text[:n]
-		}
-	}
-	return text
 }

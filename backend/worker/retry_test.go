@@ -147,10 +147,7 @@ func TestRetryAfterGrowsToItsBound(t *testing.T) {
 	}
 }
 
-func TestReasonIsOneShortLine(t *testing.T) {
-	wantEqual(t, "reason", reason(errors.New(" a\nb\t\xff ")), "a b ?")
-	wantEqual(t, "reason of nothing", reason(errors.New("\n")), "unknown")
-	wantEqual(t, "length", len(reason(errors.New("x"+strings.Repeat("é", 500)))), maxReason-1)
+func TestPermanentOfNothing(t *testing.T) {
 	if Permanent(nil) != nil {
 		t.Error("Permanent(nil) is an error")
 	}

@@ -37,43 +37,81 @@ Each flag but --json and --all is also an environment variable, as for backend i
 also when there is no dead letter of that ID, 2 for a mistake on the command line.
 `
 
+// letters are the dead letters that a dlq command looks after.
+type letters interface {
+	DeadLetters(ctx context.Context, partition int, after stream.ID, count int) ([]redis.DeadLetter, error)
+	DeadLetter(ctx context.Context, ref redis.Ref) (redis.DeadLetter, error)
+	Replay(ctx context.Context, l redis.DeadLetter) error
+	Drop(ctx context.Context, ref redis.Ref) error
+}
+
 // dlq is one dlq command.
 type dlq struct {
+	name, usage string // of the command
+	column      string // of list: what tells one letter from the next
+	field       string // which has it
+	open        func(*redis.Client) letters
+
 	redis  redis.Config
 	group  string
 	json   bool
 	all    bool
 	client *redis.Client
 	stdout io.Writer
+	letters
 }
 
-func (d *dlq) flags() *flag.FlagSet {
-	f := flag.NewFlagSet("backend dlq", flag.ContinueOnError)
-	f.SetOutput(io.Discard)
+// newDLQ is backend dlq and its flags.
+func newDLQ() (*dlq, *flag.FlagSet) {
+	d := &dlq{name: "backend dlq", usage: dlqUsage, column: "CHANNEL", field: "ch"}
+	d.open = func(c *redis.Client) letters { return groupLetters{c, d.group} }
+	f := flag.NewFlagSet(d.name, flag.ContinueOnError)
 	streamFlags(f, &d.redis.URL, &d.redis.Prefix, &d.redis.Partitions, &d.group)
-	f.BoolVar(&d.json, "json", false, "print JSON, one value a line (list, show)")
-	f.BoolVar(&d.all, "all", false, "all dead letters of the group (replay, drop)")
-	return f
+	return d, f
 }
 
-// runDLQ is backend dlq and its arguments.
-func runDLQ(ctx context.Context, args []string, env func(string) (string, bool), stdout, stderr io.Writer) int {
-	d := &dlq{stdout: stdout}
-	f := d.flags()
+// groupLetters are the dead letters of a group of backends.
+type groupLetters struct {
+	client *redis.Client
+	group  string
+}
+
+func (g groupLetters) DeadLetters(ctx context.Context, partition int, after stream.ID, count int) ([]redis.DeadLetter, error) {
+	return g.client.DeadLetters(ctx, g.group, partition, after, count)
+}
+
+func (g groupLetters) DeadLetter(ctx context.Context, ref redis.Ref) (redis.DeadLetter, error) {
+	return g.client.DeadLetter(ctx, g.group, ref)
+}
+
+func (g groupLetters) Replay(ctx context.Context, l redis.DeadLetter) error {
+	return g.client.Replay(ctx, g.group, l)
+}
+
+func (g groupLetters) Drop(ctx context.Context, ref redis.Ref) error {
+	return g.client.DropDead(ctx, g.group, ref)
+}
+
+// run runs a dlq command with its arguments.
+func (d *dlq) run(ctx context.Context, f *flag.FlagSet, args []string, env func(string) (string, bool), stdout, stderr io.Writer) int {
+	d.stdout = stdout
+	f.SetOutput(io.Discard)
+	f.BoolVar(&d.json, "json", false, "print JSON, one value a line (list, show)")
+	f.BoolVar(&d.all, "all", false, "all dead letters (replay, drop)")
 	words, err := parseDLQ(f, args, env)
 	if err == nil {
 		err = d.check(words)
 	}
 	switch {
 	case errors.Is(err, errHelp):
-		io.WriteString(stdout, dlqUsage+flagLines(f)+dlqEpilog)
+		io.WriteString(stdout, d.usage+flagLines(f)+dlqEpilog)
 		return exitOK
 	case err != nil:
-		fmt.Fprintf(stderr, "backend dlq: %v\nbackend dlq --help says how\n", err)
+		fmt.Fprintf(stderr, "%s: %v\n%s --help says how\n", d.name, err, d.name)
 		return exitUsage
 	}
 	if err := d.do(ctx, words[0], words[1:]); err != nil {
-		fmt.Fprintf(stderr, "backend dlq: %v\n", err)
+		fmt.Fprintf(stderr, "%s: %v\n", d.name, err)
 		return exitError
 	}
 	return exitOK
@@ -145,46 +183,51 @@ func (d *dlq) do(ctx context.Context, command string, ids []string) error {
 	if err := d.client.Connect(ctx, 0); err != nil {
 		return err
 	}
+	d.letters = d.open(d.client)
 	switch command {
 	case "list":
 		return d.list(ctx)
 	case "show":
 		return d.each(ctx, ids, d.show)
 	case "replay":
-		return d.change(ctx, ids, "replayed", func(l redis.DeadLetter) error { return d.client.Replay(ctx, d.group, l) })
+		return d.change(ctx, ids, "replayed", func(l redis.DeadLetter) error { return d.Replay(ctx, l) })
 	}
-	return d.change(ctx, ids, "dropped", func(l redis.DeadLetter) error { return d.client.DropDead(ctx, d.group, l.Ref) })
+	return d.change(ctx, ids, "dropped", func(l redis.DeadLetter) error { return d.Drop(ctx, l.Ref) })
 }
 
-// each calls f with the dead letters of these IDs, or with all there are.
+// each calls f with the dead letters of these IDs, or with all that there are now.
 func (d *dlq) each(ctx context.Context, ids []string, f func(redis.DeadLetter) error) error {
 	for _, text := range ids {
 		ref, err := parseRef(text)
 		if err != nil {
 			return err
 		}
-		letter, err := d.client.DeadLetter(ctx, d.group, ref)
+		letter, err := d.DeadLetter(ctx, ref)
+		if err == nil {
+			err = f(letter)
+		}
 		if err != nil {
 			return err
 		}
-		if err := f(letter); err != nil {
-			return err
-		}
 	}
+	now := stream.ID{MS: uint64(time.Now().Add(time.Minute).UnixMilli())} // what dies again meanwhile is not replayed for ever
 	for p := 0; len(ids) == 0 && p < d.client.Partitions(); p++ {
 		var after stream.ID
 		for more := true; more; {
-			letters, err := d.client.DeadLetters(ctx, d.group, p, after, dlqPage)
+			page, err := d.DeadLetters(ctx, p, after, dlqPage)
 			if err != nil {
 				return err
 			}
-			for _, l := range letters {
+			more = len(page) == dlqPage
+			for _, l := range page {
+				if after = l.ID; now.Before(l.ID) {
+					more = false
+					break
+				}
 				if err := f(l); err != nil {
 					return err
 				}
-				after = l.ID
 			}
-			more = len(letters) == dlqPage
 		}
 	}
 	return nil
@@ -211,10 +254,10 @@ func (d *dlq) list(ctx context.Context) error {
 		return d.each(ctx, nil, d.printJSON)
 	}
 	w := tabwriter.NewWriter(d.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tWHEN\tCHANNEL\tKIND\tUSER\tATTEMPTS\tREASON")
+	fmt.Fprintf(w, "ID\tWHEN\t%s\tKIND\tUSER\tATTEMPTS\tREASON\n", d.column)
 	err := d.each(ctx, nil, func(l redis.DeadLetter) error {
 		_, err := fmt.Fprintf(w, "%d/%v\t%s\t%s\t%s\t%s\t%d\t%s\n", l.Partition, l.ID, l.At.UTC().Format(time.RFC3339),
-			cell(field(l.Fields, "ch")), cell(field(l.Fields, "kind")), cell(field(l.Fields, "user")), l.Attempts, cell(l.Reason))
+			cell(field(l.Fields, d.field)), cell(field(l.Fields, "kind")), cell(field(l.Fields, "user")), l.Attempts, cell(l.Reason))
 		return err
 	})
 	return errors.Join(err, w.Flush())
@@ -225,17 +268,17 @@ func (d *dlq) show(l redis.DeadLetter) error {
 		return d.printJSON(l)
 	}
 	w := tabwriter.NewWriter(d.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "id\t%d/%v\nwhen\t%s\nreason\t%s\nattempts\t%d\nconsumer\t%s\nentry\t%v\n",
+	fmt.Fprintf(w, "letter\t%d/%v\nwhen\t%s\nreason\t%s\nattempts\t%d\nconsumer\t%s\nentry\t%v\n",
 		l.Partition, l.ID, l.At.UTC().Format(time.RFC3339Nano), cell(l.Reason), l.Attempts, cell(l.Consumer), l.Entry)
-	body := ""
+	body, hasBody := "", false
 	for i := 0; i+1 < len(l.Fields); i += 2 {
 		if l.Fields[i] == "data" {
-			body = l.Fields[i+1]
+			body, hasBody = l.Fields[i+1], true
 			continue
 		}
 		fmt.Fprintf(w, "%s\t%s\n", cell(l.Fields[i]), cell(l.Fields[i+1]))
 	}
-	if err := w.Flush(); err != nil {
+	if err := w.Flush(); err != nil || !hasBody {
 		return err
 	}
 	_, err := fmt.Fprintf(d.stdout, "\n%s\n", body)

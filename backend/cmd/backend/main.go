@@ -42,7 +42,8 @@ func main() {
 
 func run(ctx context.Context, args []string, env func(string) (string, bool), stdout, stderr io.Writer) int {
 	if len(args) > 0 && args[0] == "dlq" {
-		return runDLQ(ctx, args[1:], env, stdout, stderr)
+		d, f := newDLQ()
+		return d.run(ctx, f, args[1:], env, stdout, stderr)
 	}
 	if len(args) > 0 && args[0] == "migrate" {
 		return runMigrate(ctx, args[1:], env, stdout, stderr)

@@ -74,7 +74,8 @@ func (r *rewards) flags() *flag.FlagSet {
 // runRewards is backend rewards and its arguments.
 func runRewards(ctx context.Context, args []string, env func(string) (string, bool), stdout, stderr io.Writer) int {
 	if len(args) > 0 && args[0] == "dlq" {
-		return runRewardsDLQ(ctx, args[1:], env, stdout, stderr)
+		d, f := newRewardsDLQ()
+		return d.run(ctx, f, args[1:], env, stdout, stderr)
 	}
 	if len(args) > 0 && args[0] == "rescore" {
 		return runRescore(ctx, args[1:], env, stdout, stderr)

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/millracehq/millrace/gateway/stream"
 )
@@ -22,6 +24,23 @@ type DeadLetter struct {
 	Attempts int64
 	At       time.Time // when it was given up
 	Consumer string    // by whom
+}
+
+// maxReason is the most bytes of a reason.
+const maxReason = 256
+
+// Reason is an error as [DeadLetter.Reason]: one line that is not too long, and never empty.
+func Reason(err error) string {
+	text := strings.Join(strings.Fields(strings.ToValidUTF8(err.Error(), "?")), " ")
+	if text == "" {
+		return "unknown"
+	}
+	for n := maxReason; len(text) > maxReason; n-- {
+		if utf8.RuneStart(text[n]) {
+			text = text[:n]
+		}
+	}
+	return text
 }
 
 // deadFields are the last fields of a dead letter, in this order.

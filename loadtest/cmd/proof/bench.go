@@ -69,7 +69,7 @@ func (b bench) traffic(ctx context.Context, path string) (*traffic, error) {
 			rest, err = s.footing(ctx)
 		case "steady":
 			load, err = s.footing(ctx)
-			profile.begin(ctx, s.admin, filepath.Join(b.options.bin, "gateway"))
+			profile.begin(ctx, s.admin)
 		}
 		return err
 	})

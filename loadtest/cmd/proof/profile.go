@@ -3,10 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,12 +24,12 @@ type profiler struct {
 }
 
 // begin starts to collect from the gateway whose admin address is given, http://HOST:PORT.
-func (p *profiler) begin(ctx context.Context, admin, gateway string) {
+func (p *profiler) begin(ctx context.Context, admin string) {
 	if p.dir == "" {
 		return
 	}
 	p.done = make(chan error, 1)
-	go func() { p.done <- p.collect(ctx, admin, gateway) }()
+	go func() { p.done <- p.collect(ctx, admin) }()
 }
 
 // end waits until all is collected.
@@ -44,7 +42,7 @@ func (p *profiler) end() error {
 
 // collect fetches one profile after the other, so that none is in the other's picture. The trace is last, for it costs the most;
 // what is off the processor is read from it.
-func (p *profiler) collect(ctx context.Context, admin, gateway string) error {
+func (p *profiler) collect(ctx context.Context, admin string) error {
 	if err := os.MkdirAll(p.dir, 0o755); err != nil {
 		return err
 	}
@@ -55,15 +53,19 @@ func (p *profiler) collect(ctx context.Context, admin, gateway string) error {
 		{"goroutine.txt", profiles + "goroutine?debug=1"},
 		{"trace.out", profiles + "trace?seconds=" + strconv.Itoa(traceSeconds)},
 	} {
-		if err := download(ctx, f.url, filepath.Join(p.dir, f.file)); err != nil {
+		text, err := get(ctx, f.url)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(p.dir, f.file), []byte(text), 0o644)
+		}
+		if err != nil {
 			return fmt.Errorf("profile: %w", err)
 		}
 	}
-	return p.offCPU(ctx, gateway)
+	return p.offCPU(ctx)
 }
 
 // offCPU makes of the trace where goroutines waited: for the network, for each other, in system calls, for a processor.
-func (p *profiler) offCPU(ctx context.Context, gateway string) error {
+func (p *profiler) offCPU(ctx context.Context) error {
 	trace := filepath.Join(p.dir, "trace.out")
 	for _, kind := range []string{"net", "sync", "syscall", "sched"} {
 		cmd := exec.CommandContext(ctx, "go", "tool", "trace", "-pprof="+kind, trace)
@@ -77,50 +79,16 @@ func (p *profiler) offCPU(ctx context.Context, gateway string) error {
 			return fmt.Errorf("profile: go tool trace: %w: %s", err, said.String())
 		}
 	}
-	return copyFile(gateway, filepath.Join(p.dir, "gateway"))
+	return nil
 }
 
 // guide says how to look at what is there.
 func guide(w io.Writer, dir string) {
 	fmt.Fprintf(w, "\nProfiles of the gateway under that load: %s (docs/TUNING.md says how to read them)\n", dir)
 	for _, f := range []string{"cpu", "heap", "off-net", "off-sync", "off-syscall", "off-sched"} {
-		fmt.Fprintf(w, "  go tool pprof -top %s %s\n", filepath.Join(dir, "gateway"), filepath.Join(dir, f+".pprof"))
+		fmt.Fprintf(w, "  go tool pprof -top %s\n", filepath.Join(dir, f+".pprof"))
 	}
 	fmt.Fprintf(w, "  go tool trace %s\n", filepath.Join(dir, "trace.out"))
-}
-
-func download(ctx context.Context, url, file string) (err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
-	if err != nil {
-		return err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answers %s", url, resp.Status)
-	}
-	return save(resp.Body, file)
-}
-
-func copyFile(from, to string) error {
-	f, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return save(f, to)
-}
-
-func save(from io.Reader, file string) error {
-	f, err := os.Create(file)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(f, from)
-	return errors.Join(err, f.Close())
 }
 
 // footing is what a gateway stands on: the number must not grow with the load.
