@@ -12,6 +12,7 @@ type Backlog struct {
 	Lag     int64         // entries not yet delivered
 	Oldest  time.Duration // since the oldest of both was written, by Redis's clock; 0 without one
 	Dead    int64         // dead letters there now
+	Waiting int64         // for another attempt; of a [Queue] only
 }
 
 // Backlogs are those of the partitions, in one round trip.
@@ -31,22 +32,22 @@ func (c *Client) backlogs(ctx context.Context, calls [][]any) ([]Backlog, error)
 	out := make([]Backlog, len(got))
 	for i, answer := range got {
 		list, _ := answer.([]any)
-		if len(list) != 4 {
+		if len(list) != 5 {
 			return nil, fmt.Errorf("%w: %v for a backlog", errReply, answer)
 		}
-		var n [4]int64
+		var n [5]int64
 		for j := range n {
 			n[j], _ = list[j].(int64)
 		}
-		out[i] = Backlog{Pending: n[0], Lag: n[1], Oldest: time.Duration(n[2]) * time.Millisecond, Dead: n[3]}
+		out[i] = Backlog{Pending: n[0], Lag: n[1], Oldest: time.Duration(n[2]) * time.Millisecond, Dead: n[3], Waiting: n[4]}
 	}
 	return out, nil
 }
 
-// backlog answers pending, lag, age in ms, dead letters. Redis before 7.0 says no lag, and 7.0 none after some deletions:
+// backlog answers pending, lag, age in ms, dead letters, and what waits for another attempt: all of one moment, for entries move from one to the other. Redis before 7.0 says no lag, and 7.0 none after some deletions:
 // then it is the length of the stream less what is pending, which is too much by what is not trimmed yet.
 //
-// KEYS: `in` stream, dead letters. ARGV: group.
+// KEYS: stream, dead letters, of a queue also the set of what waits. ARGV: group.
 var backlog = newScript(`
 local groups = redis.pcall('XINFO', 'GROUPS', KEYS[1])
 if groups.err and not string.find(groups.err, 'no such key', 1, true) then return groups end
@@ -68,4 +69,4 @@ if oldest then
 	local time = redis.call('TIME')
 	age = math.max(time[1] * 1000 + math.floor(time[2] / 1000) - tonumber(string.match(oldest, '^%d+')), 0)
 end
-return {pending, lag, age, redis.call('XLEN', KEYS[2])}`)
+return {pending, lag, age, redis.call('XLEN', KEYS[2]), KEYS[3] and redis.call('ZCARD', KEYS[3]) or 0}`)

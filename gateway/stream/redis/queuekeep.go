@@ -19,18 +19,8 @@ type QueueState struct {
 	Oldest  time.Duration // since the oldest that is not delivered or not acknowledged was written, by Redis's clock; 0 without one
 }
 
-// State measures the queue, in one round trip to each server. [ErrNoGroup].
+// State measures the queue, each partition at one moment, in one round trip to each server. [ErrNoGroup].
 func (q *Queue) State(ctx context.Context) (s QueueState, err error) {
-	waiting := make([]*goredis.IntCmd, len(q.streams))
-	_, err = q.c.rdb.Pipelined(ctx, func(pipe goredis.Pipeliner) error {
-		for p := range q.streams {
-			waiting[p] = pipe.ZCard(ctx, q.c.keys.QueueWaiting(p, q.name))
-		}
-		return nil
-	})
-	if err != nil {
-		return s, err
-	}
 	all := make([]int, len(q.streams))
 	for p := range all {
 		all[p] = p
@@ -39,11 +29,11 @@ func (q *Queue) State(ctx context.Context) (s QueueState, err error) {
 	if err != nil {
 		return s, err
 	}
-	for p, b := range backlogs {
+	for _, b := range backlogs {
 		s.Lag += b.Lag
 		s.Pending += b.Pending
 		s.Dead += b.Dead
-		s.Waiting += waiting[p].Val()
+		s.Waiting += b.Waiting
 		s.Oldest = max(s.Oldest, b.Oldest)
 	}
 	return s, nil
@@ -52,7 +42,7 @@ func (q *Queue) State(ctx context.Context) (s QueueState, err error) {
 func (q *Queue) backlogs(ctx context.Context, partitions []int) ([]Backlog, error) {
 	calls := make([][]any, len(partitions))
 	for i, p := range partitions {
-		calls[i] = backlog.call([]string{q.streams[p], q.c.keys.QueueDead(p, q.name)}, queueGroup)
+		calls[i] = backlog.call([]string{q.streams[p], q.c.keys.QueueDead(p, q.name), q.c.keys.QueueWaiting(p, q.name)}, queueGroup)
 	}
 	return q.c.backlogs(ctx, calls)
 }
