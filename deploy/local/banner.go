@@ -19,7 +19,7 @@ func banner(cfg *config, redisURL, redisNote string, backends, gateways []part) 
 	t.Flush()
 	b.WriteString("\nTry, in another terminal:\n")
 	if !cfg.signIn {
-		b.WriteString("\n  bin/loadtest run loadtest/scenarios/smoke.yaml\n")
+		fmt.Fprintf(&b, "\n  bin/loadtest run smoke --url %s\n", gateways[0].where)
 	}
 	header := ""
 	if cfg.secret != "" && len(backends) > 0 {
