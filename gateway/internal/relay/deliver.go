@@ -88,6 +88,7 @@ func (r *Relay) take(partition int, e *stream.Entry, out []delivery, here bool) 
 	if ok && p.Kind != stream.KindPub {
 		p, ok = r.decode(&stream.Entry{ID: e.ID, Fields: stream.CloneFields(e.Fields)})
 	}
+	order := ok && p.Kind != stream.KindPub && r.orders.first(partition, e.ID)
 	var pub hub.Publication
 	if ok && p.Kind == stream.KindPub {
 		if part.channel != p.Channel { // what follows on the same channel shares its name
@@ -98,7 +99,7 @@ func (r *Relay) take(partition int, e *stream.Entry, out []delivery, here bool) 
 	}
 	for l := range out {
 		d := &out[l]
-		if ok && p.Kind != stream.KindPub {
+		if order {
 			d.control = append(d.control, p) // a user may be anywhere
 		}
 		if part.loops&(1<<l) == 0 {

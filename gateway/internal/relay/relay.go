@@ -31,6 +31,7 @@ type Relay struct {
 	begin     sync.Once
 	writing   writeWire
 	reading   readWire
+	orders    orders
 
 	// Owned by the home loop.
 	spare []*hub.Batch

@@ -76,7 +76,7 @@ func (w *watcher) step(ctx context.Context) error {
 	for _, s := range found {
 		p := byKey[s.Key]
 		for i := range s.Entries {
-			if pub, ok := w.r.control(&s.Entries[i]); ok {
+			if pub, ok := w.r.control(&s.Entries[i]); ok && w.r.orders.first(p, s.Entries[i].ID) {
 				control = append(control, pub)
 			}
 		}
