@@ -11,8 +11,6 @@ import (
 	"slices"
 	"syscall"
 	"time"
-
-	"github.com/alicebob/miniredis/v2"
 )
 
 const usageText = `Usage: hostile [flags]
@@ -24,7 +22,7 @@ was answered within the limit and nothing was left behind, 1 when not, 2 when it
   --half N       connections that never get on (default 3000)
   --crowd N      TLS connections of which memory is measured and under which the certificate is replaced (default 5000)
   --limit D      for the slowest echo (default 250ms)
-  --redis URL    (default: embedded)
+  --redis URL    (default: an embedded one)
   --bin DIR      where gateway is (default bin)
 `
 
@@ -38,6 +36,9 @@ type options struct {
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "crowd" {
 		os.Exit(crowdMain(os.Args[2:], os.Stdin, os.Stdout))
+	}
+	if len(os.Args) > 1 && os.Args[1] == "redis" {
+		os.Exit(redisMain(os.Stdin, os.Stdout))
 	}
 	if len(os.Args) > 1 && os.Args[1] == "probe" {
 		os.Exit(probeMain(os.Args[2:], os.Stdin, os.Stdout))
@@ -96,12 +97,11 @@ func newArena(ctx context.Context, o options, dir string) (a *arena, end func() 
 	}
 	a = &arena{}
 	if o.redis == "" {
-		embedded := miniredis.NewMiniRedis()
-		if err := embedded.Start(); err != nil {
+		var stop func() error
+		if o.redis, stop, err = startRedis(ctx, o.exe); err != nil {
 			return nil, end, err
 		}
-		ends = append(ends, func() error { embedded.Close(); return nil })
-		o.redis = "redis://" + embedded.Addr()
+		ends = append(ends, stop)
 	}
 	if a.pair, err = newIssued(dir); err != nil {
 		return nil, end, err

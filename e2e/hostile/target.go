@@ -54,6 +54,7 @@ func startTarget(ctx context.Context, name, exe, bin, dir, redis string, pair *i
 	t.cmd.Stdout, t.cmd.Stderr = t.log, t.log
 	t.cmd.Cancel = func() error { return t.cmd.Process.Signal(syscall.SIGTERM) }
 	t.cmd.WaitDelay = 30 * time.Second
+	t.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // nothing is left behind when this program is killed
 	if err := t.cmd.Start(); err != nil {
 		return nil, err
 	}
