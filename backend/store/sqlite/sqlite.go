@@ -74,8 +74,12 @@ func (s *Store) Close() error {
 func migrations() []string { return []string{schema, trailSchema, rewards, searchSchema} }
 
 func (s *Store) migrate(ctx context.Context) error {
+	var version int
+	// A file that is up to date is not written to: while another backend is busy with it, that would have to wait, and at last fail.
+	if err := s.reader.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil || version == len(migrations()) {
+		return err
+	}
 	return s.write(ctx, func(tx *sql.Tx) error {
-		var version int
 		if err := tx.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
 			return err
 		}
