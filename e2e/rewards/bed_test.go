@@ -79,7 +79,7 @@ type bed struct {
 
 func newBed(t *testing.T) *bed {
 	t.Helper()
-	b := &bed{t: t, redis: redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always"), db: pgtest.Start(t)}
+	b := &bed{t: t, redis: redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always"), db: pgtest.Start(t, "-c", "fsync=on")}
 	b.db.SQL("postgres", "CREATE ROLE owner LOGIN CREATEROLE; CREATE ROLE app LOGIN")
 	b.db.SQL("postgres", "CREATE DATABASE boards OWNER owner")
 	b.run("migrate", "up", "--database", b.db.URL("owner", "boards"))
