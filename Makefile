@@ -199,11 +199,11 @@ K6ARGS ?=
 bench-k6: ## Compare the harness with k6, built from its module: memory a connection, CPU a delivery, into bench/results (6 minutes)
 	$(GO) run ./bench/cmd/k6 $(K6ARGS)
 
-# make bench-boards: BOARDARGS='-bench-only commit|snapshot|edit -bench-stores sqlite|postgres'
+# make bench-boards: BOARDARGS='-bench-only commit|snapshot|edit|api -bench-stores sqlite|postgres'
 BOARDARGS ?=
 
 .PHONY: bench-boards
-bench-boards: ## Measure boards: group commit, a large board, edits beside 5,000 connections; into bench/results (10 minutes)
+bench-boards: ## Measure boards: group commit, a large board, edits and the HTTP API beside 5,000 connections; into bench/results (12 minutes)
 	$(GO) test ./e2e -run 'TestBenchBoards$$' -v -count 1 -timeout 30m -bench-out '$(CURDIR)/bench/results/boards-$(shell date -u +%F).md' $(BOARDARGS)
 
 .PHONY: clean
