@@ -184,6 +184,10 @@ faults-rewards: ## Count EVENTS while workers, Redis and PostgreSQL are killed, 
 rewards-load: ## Measure from event to ledger and to push, at RATE for a minute with WORKERS (alone on the machine)
 	$(GO) test ./e2e/rewards -run Load -v -timeout 0 -rate $(RATE) -workers $(WORKERS)
 
+.PHONY: rewards-highest
+rewards-highest: ## Find the highest rate of events that WORKERS sustain, from 3,000 a second on (minutes; alone on the machine)
+	$(GO) test ./e2e/rewards -run Load -v -timeout 0 -rate 3000 -rate-step 500 -load-for 15s -workers $(WORKERS)
+
 .PHONY: bench
 bench: ## Compare with a bare epoll loop and other servers, into bench/results (about an hour)
 	$(GO) run ./bench/cmd/bench $(BENCHARGS)

@@ -43,8 +43,8 @@ type Config struct {
 	Consumer    string        // unique among processes that run, and the same when one comes back if possible; default host-pid-random
 	Batch       int           // events that are counted together; default 500
 	MaxBatch    int           // up to so many when there is lag; default 2,000
-	Linger      time.Duration // how long a batch that is not full waits for more; default 25ms
-	MaxHands    int           // default 4
+	Linger      time.Duration // how long a batch that is not full waits for more; default 10ms
+	MaxHands    int           // default 2: counting is one transaction after the other, the second hand reads and settles meanwhile
 	SlowCount   time.Duration // default 250ms
 	ClaimAfter  time.Duration // idle time after which what another consumer holds is taken over; default 30s
 	MaxAttempts int           // how often an event is tried alone before it is a dead letter; default 7
@@ -88,8 +88,8 @@ func (c Config) Validate() error {
 func (c Config) withDefaults() Config {
 	c.Batch = cmp.Or(c.Batch, 500)
 	c.MaxBatch = cmp.Or(c.MaxBatch, max(2000, c.Batch))
-	c.Linger = cmp.Or(c.Linger, 25*time.Millisecond)
-	c.MaxHands = cmp.Or(c.MaxHands, 4)
+	c.Linger = cmp.Or(c.Linger, 10*time.Millisecond)
+	c.MaxHands = cmp.Or(c.MaxHands, 2)
 	c.SlowCount = cmp.Or(c.SlowCount, 250*time.Millisecond)
 	c.ClaimAfter = cmp.Or(c.ClaimAfter, 30*time.Second)
 	c.MaxAttempts = cmp.Or(c.MaxAttempts, 7)

@@ -11,7 +11,7 @@ type Tx interface {
 	// Insert keeps the facts whose ID is new. It returns these IDs, and of the units of all that it was given all facts that are
 	// kept now.
 	Insert(facts []Fact) (fresh map[string]bool, units []Fact, err error)
-	// Load reads what is known of days and users; what is not known is left out.
+	// Load reads what is known of days and users, which are the caller's to change; what is not known is left out.
 	Load(days []DayKey, users []string) (map[DayKey]*DayState, map[string]*UserState, error)
 	// Save writes everything.
 	Save(*Changes) error
@@ -178,7 +178,7 @@ func (d *diff) apply(days map[DayKey]*DayState, users map[string]*UserState) (*C
 	for _, k := range keys {
 		day := newDay(k)
 		if old := days[k]; old != nil {
-			day = old.clone()
+			day = old
 		}
 		before := day.Teams
 		for s, n := range d.days[k] {
@@ -192,9 +192,9 @@ func (d *diff) apply(days map[DayKey]*DayState, users map[string]*UserState) (*C
 	for _, name := range names {
 		u := NewUser(name)
 		if old := users[name]; old != nil {
-			u = old.clone()
+			u = old
 		}
-		before := *u
+		had := u.XP
 		bonus := u.Runs.bonus(d.rules)
 		for _, day := range d.active[name] {
 			u.Runs.Add(day)
@@ -203,7 +203,7 @@ func (d *diff) apply(days map[DayKey]*DayState, users map[string]*UserState) (*C
 		for kind, n := range d.counts[name] {
 			u.Counts[kind] += n
 		}
-		g := Gain{User: name, XP: u.XP - before.XP, Total: u.XP, Level: d.rules.Level(u.XP), Unlocks: u.unlock(d.rules)}
+		g := Gain{User: name, XP: u.XP - had, Total: u.XP, Level: d.rules.Level(u.XP), Unlocks: u.unlock(d.rules)}
 		g.LevelUp = g.Level > u.Told
 		u.Told = max(u.Told, g.Level)
 		if last := d.last[name]; last != nil {

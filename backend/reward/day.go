@@ -2,8 +2,6 @@ package reward
 
 import (
 	"cmp"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -26,7 +24,8 @@ func newDay(k DayKey) *DayState {
 	return &DayState{DayKey: k, Items: make(map[slot]int64), Teams: make(map[string]XP)}
 }
 
-func (d *DayState) clone() *DayState {
+// Clone is a copy that shares nothing with it.
+func (d *DayState) Clone() *DayState {
 	return &DayState{DayKey: d.DayKey, Items: maps.Clone(d.Items), Teams: maps.Clone(d.Teams)}
 }
 
@@ -82,49 +81,41 @@ func (d *DayState) score(era *Era) {
 	}
 }
 
-// storedDay is what Encode writes: a column for each thing, since that is read several times as fast as rows.
-type storedDay struct {
-	Kinds  []string `json:"k"` // of items, in their order
-	Teams  []string `json:"m"`
-	Worth  []XP     `json:"x"`
-	Counts []int64  `json:"n"`
-	Sums   []string `json:"t"` // teams
-	XP     []XP     `json:"w"` // what the items are worth, by these
-}
-
 // Encode is the day as text, for a store: items and teams in their order.
 func (d *DayState) Encode() string {
-	out := storedDay{[]string{}, []string{}, []XP{}, []int64{}, []string{}, []XP{}}
+	b := appendNumber(nil, int64(len(d.Items)))
 	for _, s := range d.sorted() {
-		out.Kinds, out.Teams = append(out.Kinds, s.kind), append(out.Teams, s.team)
-		out.Worth, out.Counts = append(out.Worth, s.xp), append(out.Counts, d.Items[s])
+		b = appendText(appendText(b, s.kind), s.team)
+		b = appendNumber(appendNumber(b, int64(s.xp)), d.Items[s])
 	}
+	b = appendNumber(b, int64(len(d.Teams)))
 	for _, team := range slices.Sorted(maps.Keys(d.Teams)) {
-		out.Sums, out.XP = append(out.Sums, team), append(out.XP, d.Teams[team])
-	}
-	b, err := json.Marshal(out)
-	if err != nil {
-		panic("BUG: " + err.Error())
+		b = appendNumber(appendText(b, team), int64(d.Teams[team]))
 	}
 	return string(b)
 }
 
 // DecodeDay reads what Encode has written.
 func DecodeDay(k DayKey, text string) (*DayState, error) {
-	var in storedDay
-	err := json.Unmarshal([]byte(text), &in)
-	if n := len(in.Kinds); err == nil && (len(in.Teams) != n || len(in.Worth) != n || len(in.Counts) != n || len(in.XP) != len(in.Sums)) {
-		err = errors.New("its columns are not of one length")
+	d, f := newDay(k), fields(text)
+	err := f.list(func() error {
+		kind, err1 := f.text()
+		team, err2 := f.text()
+		xp, err3 := f.number()
+		n, err4 := f.number()
+		d.Items[slot{kind: kind, team: team, xp: XP(xp)}] = n
+		return cmp.Or(err1, err2, err3, err4)
+	})
+	if err == nil {
+		err = f.list(func() error {
+			team, err1 := f.text()
+			xp, err2 := f.number()
+			d.Teams[team] = XP(xp)
+			return cmp.Or(err1, err2)
+		})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reward: day %d of %q: %w", k.Day, k.User, err)
-	}
-	d := newDay(k)
-	for i, kind := range in.Kinds {
-		d.Items[slot{kind: kind, team: in.Teams[i], xp: in.Worth[i]}] = in.Counts[i]
-	}
-	for i, team := range in.Sums {
-		d.Teams[team] = in.XP[i]
 	}
 	return d, nil
 }

@@ -88,8 +88,9 @@ func FuzzParseRules(f *testing.F) {
 }
 
 func FuzzDecodeDay(f *testing.F) {
-	f.Add(`{"k":["completed"],"m":["red"],"x":[20000],"n":[3],"t":["red"],"w":[60000]}`)
-	f.Add(`{"k":["completed"],"m":[],"x":[20000],"n":[3]}`)
+	f.Add("1;9;completed3;red20000;3;1;3;red60000;")
+	f.Add("1;9;comp")
+	f.Add("0;9223372036854775807;")
 	f.Fuzz(func(t *testing.T, text string) {
 		k := reward.DayKey{User: "u", Day: 20_000}
 		d, err := reward.DecodeDay(k, text)

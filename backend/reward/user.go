@@ -22,7 +22,8 @@ func NewUser(name string) *UserState {
 	return &UserState{User: name, Told: 1, Counts: make(map[string]int64), Tiers: make(map[string]int)}
 }
 
-func (u *UserState) clone() *UserState {
+// Clone is a copy that shares nothing with it.
+func (u *UserState) Clone() *UserState {
 	c := *u
 	c.Runs, c.Counts, c.Tiers = slices.Clone(u.Runs), maps.Clone(u.Counts), maps.Clone(u.Tiers)
 	return &c

@@ -34,6 +34,7 @@ var (
 	poisonEvery = flag.Int("poison", 1000, "one in so many of them cannot be counted")
 	faultEvery  = flag.Duration("fault-every", 700*time.Millisecond, "about how often something breaks")
 	loadRate    = flag.Int("rate", 0, "events a second of the load test; 0: no load test")
+	rateStep    = flag.Int("rate-step", 0, "so many more a second, again and again, until that is too much")
 	loadFor     = flag.Duration("load-for", time.Minute, "how long that takes")
 	workers     = flag.Int("workers", 2, "processes that count")
 )
@@ -77,14 +78,17 @@ type bed struct {
 	said       time.Time // when progress was told last
 }
 
+// settings are PostgreSQL's, as docs/REWARDS.md advises: by its own defaults it would begin a checkpoint each minute under the load of TestLoad, and log whole pages after it.
+var settings = []string{"-c", "fsync=on", "-c", "shared_buffers=1GB", "-c", "max_wal_size=8GB", "-c", "wal_compression=lz4"}
+
 func newBed(t *testing.T) *bed {
 	t.Helper()
-	b := &bed{t: t, redis: redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always"), db: pgtest.Start(t, "-c", "fsync=on")}
+	b := &bed{t: t, redis: redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always"), db: pgtest.Start(t, settings...)}
 	b.db.SQL("postgres", "CREATE ROLE owner LOGIN CREATEROLE; CREATE ROLE app LOGIN")
 	b.db.SQL("postgres", "CREATE DATABASE boards OWNER owner")
 	b.run("migrate", "up", "--database", b.db.URL("owner", "boards"))
 	b.db.SQL("boards", "GRANT millrace_app, millrace_rewards TO app")
-	b.url = b.db.URL("app", "boards")
+	b.url = b.db.URL("app", "boards") + "&default_query_exec_mode=cache_statement" // as without a PgBouncer between
 	var err error
 	if b.client, err = redis.New(redis.Config{URL: b.redis.URL(), Partitions: partitions}); err != nil {
 		t.Fatal(err)

@@ -110,8 +110,19 @@ func (t *tx) Insert(facts []reward.Fact) (map[string]bool, []reward.Fact, error)
 }
 
 // Load implements [reward.Tx].
-func (t *tx) Load([]reward.DayKey, []string) (map[reward.DayKey]*reward.DayState, map[string]*reward.UserState, error) {
-	return t.days, t.users, nil
+func (t *tx) Load(keys []reward.DayKey, names []string) (map[reward.DayKey]*reward.DayState, map[string]*reward.UserState, error) {
+	days, users := make(map[reward.DayKey]*reward.DayState), make(map[string]*reward.UserState)
+	for _, k := range keys {
+		if d := t.days[k]; d != nil {
+			days[k] = d.Clone()
+		}
+	}
+	for _, name := range names {
+		if u := t.users[name]; u != nil {
+			users[name] = u.Clone()
+		}
+	}
+	return days, users, nil
 }
 
 // Save implements [reward.Tx].
