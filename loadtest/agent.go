@@ -2,6 +2,7 @@ package loadtest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/gob"
 	"errors"
@@ -18,10 +19,17 @@ import (
 	"github.com/millracehq/millrace/loadtest/internal/swarm"
 )
 
+// AgentOptions are those of [ServeAgent].
+type AgentOptions struct {
+	Version string       // of the program: runs of others are refused
+	URL     string       // to connect to in the place of the scenario's: one gateway of several; empty: the scenario's
+	Logger  *slog.Logger // nil: none
+}
+
 // ServeAgent does shares of runs that others ask for at l, one run at a time, until ctx ends; it closes l. There is no authentication.
-func ServeAgent(ctx context.Context, l net.Listener, version string, logger *slog.Logger) error {
-	if logger == nil {
-		logger = slog.New(slog.DiscardHandler)
+func ServeAgent(ctx context.Context, l net.Listener, o AgentOptions) error {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	defer l.Close()
 	stop := context.AfterFunc(ctx, func() { l.Close() })
@@ -46,7 +54,7 @@ func ServeAgent(ctx context.Context, l net.Listener, version string, logger *slo
 				return
 			}
 			defer busy.Store(false)
-			a := agent{conn: conn, version: version, logger: logger.With("run_of", c.RemoteAddr().String())}
+			a := agent{conn: conn, version: o.Version, url: o.URL, logger: o.Logger.With("run_of", c.RemoteAddr().String())}
 			if err := a.serve(ctx); err != nil {
 				a.logger.Error("share", "error", err)
 				_ = conn.Send(fleet.Message{Fault: err.Error()}) // it may be gone
@@ -59,6 +67,7 @@ func ServeAgent(ctx context.Context, l net.Listener, version string, logger *slo
 type agent struct {
 	conn    *fleet.Conn
 	version string
+	url     string // in the place of the scenario's, unless it is empty
 	logger  *slog.Logger
 	run     *run
 	swarm   *swarm.Swarm
@@ -146,6 +155,7 @@ func (a *agent) scenario(h *fleet.Hello) (*Scenario, error) {
 	if err := gob.NewDecoder(bytes.NewReader(h.Scenario)).Decode(&s); err != nil {
 		return nil, fmt.Errorf("scenario: %w", err)
 	}
+	s.URL = cmp.Or(a.url, s.URL)
 	if err := s.Validate(); err != nil {
 		return nil, fmt.Errorf("%w:\n%w", ErrConfig, err)
 	}

@@ -12,9 +12,9 @@ import (
 )
 
 // startAgent starts one as a process of its own and returns where it listens.
-func startAgent(t *testing.T) (address string, agent *exec.Cmd) {
+func startAgent(t *testing.T, flags ...string) (address string, agent *exec.Cmd) {
 	t.Helper()
-	agent = exec.CommandContext(t.Context(), binary, "agent", "--listen", "127.0.0.1:0")
+	agent = exec.CommandContext(t.Context(), binary, append([]string{"agent", "--listen", "127.0.0.1:0"}, flags...)...)
 	out, err := agent.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -43,8 +43,6 @@ func startAgent(t *testing.T) (address string, agent *exec.Cmd) {
 // TestAgents has two agents do a run that one process could do: the figures must be those of one.
 func TestAgents(t *testing.T) {
 	t.Parallel()
-	one, _ := startAgent(t)
-	two, _ := startAgent(t)
 	for _, tc := range []struct {
 		name     string
 		faults   faulty.Faults
@@ -54,6 +52,7 @@ func TestAgents(t *testing.T) {
 	}{
 		{"load", faulty.Faults{}, scenario, 0, map[string]float64{"pubs_sent": 150, "pubs_acked": 150, "msgs_expected": 1500, "msgs_received": 1500, "ws_sessions": 20}},
 		{"losses", faulty.Faults{Drop: 100}, scenario, loadtest.ExitFailed, map[string]float64{"pubs_acked": 150, "msgs_expected": 1500}},
+		{"gaps", faulty.Faults{Gap: 100}, scenario, loadtest.ExitFailed, map[string]float64{"msgs_expected": 1500, "msgs_lost": 0}},
 		{"no answers", faulty.Faults{NoAck: 10}, scenario, loadtest.ExitFailed, map[string]float64{"pubs_sent": 150}},
 		{"scenarios", faulty.Faults{}, population + `scenarios:
   shared: {executor: shared-iterations, vus: 3, iterations: 31}
@@ -62,6 +61,9 @@ func TestAgents(t *testing.T) {
 `, 0, map[string]float64{"iterations": 91, "pubs_acked": 81, "ws_sessions": 73}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			one, _ := startAgent(t)
+			two, _ := startAgent(t)
 			s := newFaulty(t, tc.faults)
 			o := runScenario(t, s.URL, tc.scenario, "AGENTS="+one+","+two)
 			if o.exit != tc.exit && !o.busy(tc.exit) {
@@ -72,9 +74,12 @@ func TestAgents(t *testing.T) {
 					t.Errorf("%s is %v, want %v", metric, n, want)
 				}
 			}
-			received, lost, expected := o.count("msgs_received"), o.count("msgs_lost"), o.count("msgs_expected")
-			if tc.name != "no answers" && received+lost != expected {
-				t.Errorf("%v received and %v lost, of %v", received, lost, expected)
+			received, lost, announced, expected := o.count("msgs_received"), o.count("msgs_lost"), o.count("msgs_announced"), o.count("msgs_expected")
+			if tc.name != "no answers" && received+lost+announced != expected {
+				t.Errorf("%v received, %v lost and %v announced, of %v", received, lost, announced, expected)
+			}
+			if tc.name == "gaps" && announced < 10 {
+				t.Errorf("%v announced, want one in a hundred", announced)
 			}
 			if tc.name == "losses" && lost < 10 {
 				t.Errorf("%v lost, want one in a hundred", lost)
@@ -93,6 +98,32 @@ func TestAgents(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAgentsAbort ends a run by a threshold that is judged on the sum.
+func TestAgentsAbort(t *testing.T) {
+	t.Parallel()
+	one, _ := startAgent(t)
+	two, _ := startAgent(t)
+	s := newFaulty(t, faulty.Faults{})
+	k := &k6Run{dir: t.TempDir()}
+	file := k.write(t, "s.yaml", "url: "+s.URL+`
+connections: 4
+publish: {rate: 50, payload: 64}
+warmup: 0s
+duration: 60s
+drain: 100ms
+thresholds: {pubs_acked: [{threshold: "count<20", abortOnFail: true}]}
+`)
+	wantExit(t, execute(t, "run", "-q", "--agents", one+","+two, file), loadtest.ExitFailed, "")
+}
+
+// TestAgentURL has an agent connect to another server than the scenario says.
+func TestAgentURL(t *testing.T) {
+	t.Parallel()
+	s := newFaulty(t, faulty.Faults{})
+	one, _ := startAgent(t, "--url", s.URL)
+	wantExit(t, runScenario(t, "ws://127.0.0.1:9/ws", scenario, "AGENTS="+one), 0, "")
 }
 
 // TestLostAgent kills one in the middle: there is no verdict, and it is said why.
