@@ -41,8 +41,9 @@ HOSTILEARGS ?=
 SEEDS ?= 10000
 FIRST ?= 1
 
-# make faults-rewards: EVENTS; make rewards-load: RATE (events a second), WORKERS
+# make faults-rewards: EVENTS, one in POISON of which cannot be counted; make rewards-load: RATE (events a second), WORKERS
 EVENTS  ?= 1000000
+POISON  ?= 10000
 RATE    ?= 5000
 WORKERS ?= 2
 
@@ -170,14 +171,14 @@ sim: ## Run the merge of boards with everything going wrong, by SEEDS seeds from
 	$(GO) test ./backend/sim -run 'TestSeeds$$' -v -timeout 0 -seeds $(SEEDS) -first $(FIRST)
 
 .PHONY: bench-rewards
-bench-rewards: ## Compare what PostgreSQL writes for rewards, one event in a transaction and 500, into bench/results
+bench-rewards: ## Compare what PostgreSQL writes for rewards, one event in a transaction and 500, into bench/results; read leaderboards on a replica
 	@mkdir -p bench/results
 	$(GO) test ./backend/reward/postgres -run 'TestIO$$' -v -timeout 0 -io 20000 -io-out '$(CURDIR)/bench/results/rewards.md'
 	$(GO) test ./backend/reward/postgres -run 'TestLeadersUnderLoad$$' -v -timeout 0 -leaders 1000000 -leader-reads 3000
 
 .PHONY: faults-rewards
 faults-rewards: ## Count EVENTS while workers, Redis and PostgreSQL are killed, and compare with an oracle
-	$(GO) test ./e2e/rewards -run 'ExactlyOnce|Flushed' -v -timeout 0 -events $(EVENTS)
+	$(GO) test ./e2e/rewards -run 'ExactlyOnce|Flushed' -v -timeout 0 -events $(EVENTS) -poison $(POISON)
 
 .PHONY: rewards-load
 rewards-load: ## Measure from event to ledger and to push, at RATE for a minute with WORKERS (alone on the machine)
@@ -198,11 +199,11 @@ K6ARGS ?=
 bench-k6: ## Compare the harness with k6, built from its module: memory a connection, CPU a delivery, into bench/results (6 minutes)
 	$(GO) run ./bench/cmd/k6 $(K6ARGS)
 
-# make bench-boards: BOARDARGS='-bench-only commit|snapshot|edit -bench-stores sqlite|postgres'
+# make bench-boards: BOARDARGS='-bench-only commit|snapshot|edit|api -bench-stores sqlite|postgres'
 BOARDARGS ?=
 
 .PHONY: bench-boards
-bench-boards: ## Measure boards: group commit, a large board, edits beside 5,000 connections; into bench/results (10 minutes)
+bench-boards: ## Measure boards: group commit, a large board, edits and the HTTP API beside 5,000 connections; into bench/results (12 minutes)
 	$(GO) test ./e2e -run 'TestBenchBoards$$' -v -count 1 -timeout 30m -bench-out '$(CURDIR)/bench/results/boards-$(shell date -u +%F).md' $(BOARDARGS)
 
 .PHONY: clean

@@ -23,7 +23,7 @@ import (
 // What make bench-boards measures. Without -bench-out everything is small, to see that it works.
 var (
 	benchOut    = flag.String("bench-out", "", "file that the tables of TestBenchBoards are added to; measure in earnest")
-	benchOnly   = flag.String("bench-only", "commit,snapshot,edit", "what to measure")
+	benchOnly   = flag.String("bench-only", "commit,snapshot,edit,api", "what to measure")
 	benchStores = flag.String("bench-stores", "sqlite,postgres", "on which stores")
 )
 
@@ -32,7 +32,7 @@ type size struct {
 	boards, writers, rounds int
 	measure                 time.Duration // of a round
 	columns, cards, pulls   int
-	idle, rate              int // connections beside 200 edits a second
+	idle, rate              int // connections beside so many edits, or requests over HTTP, a second
 }
 
 func benchSize() size {
@@ -56,9 +56,9 @@ func TestBenchBoards(t *testing.T) {
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "%s, %s, %d processors, `-bench-only %s`\n", time.Now().UTC().Format(time.DateTime), runtime.Version(), runtime.NumCPU(), *benchOnly)
 	for name := range strings.SplitSeq(*benchOnly, ",") {
-		f, ok := map[string]func(*testing.T, *bytes.Buffer, []string, size){"commit": benchCommit, "snapshot": benchSnapshot, "edit": benchEdit}[name]
+		f, ok := map[string]func(*testing.T, *bytes.Buffer, []string, size){"commit": benchCommit, "snapshot": benchSnapshot, "edit": benchEdit, "api": benchAPI}[name]
 		if !ok {
-			t.Fatalf("-bench-only: %q is not commit, snapshot or edit", name)
+			t.Fatalf("-bench-only: %q is not commit, snapshot, edit or api", name)
 		}
 		f(t, &out, stores, s)
 	}

@@ -77,12 +77,13 @@ type diff struct {
 	active  map[string][]Day            // by user
 	reached map[Score]int64             // by team, period and user
 	last    map[string]*Event           // the newest of each user
+	periods periods
 }
 
 func newDiff(rules *Rules) *diff {
 	return &diff{
 		rules: rules, days: make(map[DayKey]map[slot]int64), counts: make(map[string]map[string]int64), active: make(map[string][]Day),
-		reached: make(map[Score]int64), last: make(map[string]*Event),
+		reached: make(map[Score]int64), last: make(map[string]*Event), periods: make(periods),
 	}
 }
 
@@ -146,7 +147,7 @@ func (d *diff) note(e *Event) {
 	if xp == 0 || e.Team == "" {
 		return
 	}
-	for _, period := range Periods(DayOf(e.At)) {
+	for _, period := range d.periods.of(DayOf(e.At)) {
 		k := Score{Team: e.Team, Period: period, User: user}
 		d.reached[k] = max(d.reached[k], e.At)
 	}
@@ -184,7 +185,7 @@ func (d *diff) apply(days map[DayKey]*DayState, users map[string]*UserState) (*C
 			day.add(s, n)
 		}
 		day.score(d.rules.Era(k.Day))
-		gained[k.User] += rise(scores, k, before, day.Teams)
+		gained[k.User] += rise(scores, d.periods, k, before, day.Teams)
 		out.Days = append(out.Days, day)
 	}
 	var gains []Gain
@@ -217,14 +218,26 @@ func (d *diff) apply(days map[DayKey]*DayState, users map[string]*UserState) (*C
 	return out, gains
 }
 
+// periods are those of days that were asked for: [Periods] takes long to write, and nearly all of a batch is of one day.
+type periods map[Day][3]string
+
+func (p periods) of(d Day) [3]string {
+	out, ok := p[d]
+	if !ok {
+		out = Periods(d)
+		p[d] = out
+	}
+	return out
+}
+
 // rise adds to scores what a day is worth more in each team, and returns what it is worth more in all.
-func rise(scores map[Score]XP, k DayKey, before, after map[string]XP) (sum XP) {
+func rise(scores map[Score]XP, known periods, k DayKey, before, after map[string]XP) (sum XP) {
 	add := func(team string, xp XP) {
 		sum += xp
 		if team == "" {
 			return
 		}
-		for _, period := range Periods(k.Day) {
+		for _, period := range known.of(k.Day) {
 			scores[Score{Team: team, Period: period, User: k.User}] += xp
 		}
 	}

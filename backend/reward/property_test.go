@@ -88,7 +88,8 @@ func FuzzParseRules(f *testing.F) {
 }
 
 func FuzzDecodeDay(f *testing.F) {
-	f.Add(`{"i":[["completed","red",20000,3]],"t":[["red",60000]]}`)
+	f.Add(`{"k":["completed"],"m":["red"],"x":[20000],"n":[3],"t":["red"],"w":[60000]}`)
+	f.Add(`{"k":["completed"],"m":[],"x":[20000],"n":[3]}`)
 	f.Fuzz(func(t *testing.T, text string) {
 		k := reward.DayKey{User: "u", Day: 20_000}
 		d, err := reward.DecodeDay(k, text)

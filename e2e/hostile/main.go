@@ -106,7 +106,8 @@ func newArena(ctx context.Context, o options, dir string) (a *arena, end func() 
 	if a.pair, err = newIssued(dir); err != nil {
 		return nil, end, err
 	}
-	if a.plain, err = startTarget(ctx, "plain", o.exe, o.bin, dir, o.redis, nil); err != nil {
+	// With compression, or else nobody inflates a bomb.
+	if a.plain, err = startTarget(ctx, "plain", o.exe, o.bin, dir, o.redis, nil, "--compression"); err != nil {
 		return nil, end, err
 	}
 	ends = append(ends, a.plain.stop)

@@ -30,11 +30,12 @@ import (
 )
 
 var (
-	eventCount = flag.Int("events", 3000, "events to be counted while everything breaks")
-	faultEvery = flag.Duration("fault-every", 700*time.Millisecond, "about how often something breaks")
-	loadRate   = flag.Int("rate", 0, "events a second of the load test; 0: no load test")
-	loadFor    = flag.Duration("load-for", time.Minute, "how long that takes")
-	workers    = flag.Int("workers", 2, "processes that count")
+	eventCount  = flag.Int("events", 3000, "events to be counted while everything breaks")
+	poisonEvery = flag.Int("poison", 1000, "one in so many of them cannot be counted")
+	faultEvery  = flag.Duration("fault-every", 700*time.Millisecond, "about how often something breaks")
+	loadRate    = flag.Int("rate", 0, "events a second of the load test; 0: no load test")
+	loadFor     = flag.Duration("load-for", time.Minute, "how long that takes")
+	workers     = flag.Int("workers", 2, "processes that count")
 )
 
 const (
@@ -71,11 +72,14 @@ type bed struct {
 	client  *redis.Client
 	queue   *redis.Queue
 	workers []*worker
+
+	unanswered int       // events in calls that did not succeed: the queue may have them
+	said       time.Time // when progress was told last
 }
 
 func newBed(t *testing.T) *bed {
 	t.Helper()
-	b := &bed{t: t, redis: redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always"), db: pgtest.Start(t)}
+	b := &bed{t: t, redis: redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always"), db: pgtest.Start(t, "-c", "fsync=on")}
 	b.db.SQL("postgres", "CREATE ROLE owner LOGIN CREATEROLE; CREATE ROLE app LOGIN")
 	b.db.SQL("postgres", "CREATE DATABASE boards OWNER owner")
 	b.run("migrate", "up", "--database", b.db.URL("owner", "boards"))
@@ -136,7 +140,13 @@ func (b *bed) settled() {
 // add adds events until Redis has said that it has them: some of them twice, then.
 func (b *bed) add(events []queue.Event) {
 	b.t.Helper()
-	b.try("add events", func(ctx context.Context) error { return queue.Add(ctx, b.client, events) })
+	b.try("add events", func(ctx context.Context) error {
+		err := queue.Add(ctx, b.client, events)
+		if err != nil {
+			b.unanswered += len(events)
+		}
+		return err
+	})
 }
 
 // worker is a process that counts, and is started again when it has died.
@@ -221,7 +231,8 @@ func (w *worker) stop() {
 }
 
 func (w *worker) get(path string) (code int, body string) {
-	resp, err := http.Get("http://" + w.addr + path)
+	client := http.Client{Timeout: 10 * time.Second} // a worker may be stopped
+	resp, err := client.Get("http://" + w.addr + path)
 	if err != nil {
 		return 0, err.Error()
 	}

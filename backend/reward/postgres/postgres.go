@@ -2,9 +2,9 @@
 //
 // [Store] logs in as a member of millrace_rewards, which may count and sees no board; [Desk] as a backend does, bound by row-level
 // security to the user who asks. A batch of any number of events is one transaction of four exchanges: lock, insert and read the
-// units; read days and users; write; commit. Each statement takes arrays, in the order of the keys. One batch is counted at a time (an
-// advisory lock of the transaction, so it works through PgBouncer): that is what makes a unit, to which several users' events
-// belong, one that two batches never look at with half of the facts each.
+// units; read days and users; write; commit; a fifth waits for the disk, when the lock is gone. Each statement takes arrays, in the
+// order of the keys. One batch is counted at a time (an advisory lock of the transaction, so it works through PgBouncer): that is
+// what makes a unit, to which several users' events belong, one that two batches never look at with half of the facts each.
 package postgres
 
 import (
@@ -44,8 +44,8 @@ func (s *Store) Close() error {
 
 // Count implements [reward.Store].
 func (s *Store) Count(ctx context.Context, events []reward.Event) (c reward.Counted, err error) {
-	err = pgx.BeginFunc(ctx, s.pool, func(pg pgx.Tx) error {
-		c, err = reward.Count(&tx{ctx, pg}, s.rules, events)
+	err = s.locked(ctx, func(t *tx) error {
+		c, err = reward.Count(t, s.rules, events)
 		return err
 	})
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok && ofData(e) {
@@ -55,6 +55,19 @@ func (s *Store) Count(ctx context.Context, events []reward.Event) (c reward.Coun
 		return reward.Counted{}, err
 	}
 	return c, nil
+}
+
+// locked runs a transaction that takes the lock, and returns when the disk has it.
+func (s *Store) locked(ctx context.Context, f func(*tx) error) error {
+	if err := pgx.BeginFunc(ctx, s.pool, func(pg pgx.Tx) error { return f(&tx{ctx, pg}) }); err != nil {
+		return err
+	}
+	return s.flush(ctx)
+}
+
+func (s *Store) flush(ctx context.Context) error {
+	_, err := s.pool.Exec(ctx, flush)
+	return err
 }
 
 // ofData reports whether the same rows would meet the error again: of a value, of a constraint, of a limit (SQLSTATE classes 22, 23
@@ -71,6 +84,9 @@ func (s *Store) Known(ctx context.Context, ids []string) ([]bool, error) {
 	}
 	found, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
+		return nil, err
+	}
+	if err := s.flush(ctx); err != nil { // it may be of a batch that the disk does not have yet
 		return nil, err
 	}
 	known := make(map[string]bool, len(found))
@@ -92,9 +108,8 @@ func (s *Store) Refresh(ctx context.Context, since time.Time) (did bool, err err
 
 // Rescore implements [reward.Store].
 func (s *Store) Rescore(ctx context.Context, rules *reward.Rules, dry bool) (out reward.Rescored, err error) {
-	err = pgx.BeginFunc(ctx, s.pool, func(pg pgx.Tx) error {
-		t := &tx{ctx, pg}
-		if _, err := pg.Exec(ctx, lock); err != nil {
+	err = s.locked(ctx, func(t *tx) error {
+		if _, err := t.pg.Exec(ctx, lock); err != nil {
 			return err
 		}
 		var all reward.Everything
