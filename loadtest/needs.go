@@ -11,8 +11,11 @@ type Needs struct {
 	Seconds       float64 `json:"seconds"` // from the first connect to the last close, at most
 }
 
-// sockets is how many connections there can be at a time.
-func (s *Scenario) sockets() int { return s.Connections + s.users() }
+// sockets is how many connections one process can have at a time.
+func (s *Scenario) sockets() int {
+	n, of := s.Connections+s.users(), max(s.part.Of, 1)
+	return (n + of - 1) / of
+}
 
 // Needs computes what a resolved scenario takes.
 func (s *Scenario) Needs() Needs {

@@ -15,7 +15,7 @@ type Output interface {
 	Start(info Info) error
 	// Second gets what was added since the last one. The histograms in it are valid during the call only.
 	Second(s metric.Snapshot) error
-	// Stop ends the output; rep is nil when the run could not start.
+	// Stop ends the output; rep is nil when the run could not start, or lost an agent.
 	Stop(rep *Report) error
 }
 
@@ -58,21 +58,8 @@ func (r *run) stopOutputs(rep *Report) error {
 	return nil
 }
 
-// take enters what the swarm has measured since the last time.
-func (r *run) take() {
-	var snap metric.Snapshot
-	if r.swarm.Do(func() { snap = r.takeRecent() }) {
-		r.enter(snap)
-	}
-}
-
-// takeRecent runs on the swarm's loop.
-func (r *run) takeRecent() metric.Snapshot {
-	r.self.read(r.swarm.Metrics())
-	snap := r.recent.Take()
-	snap.Ready = int64(r.swarm.Progress().Ready)
-	return snap
-}
+// take enters what has been measured since the last time.
+func (r *run) take() { r.enter(r.engine.Take()) }
 
 // enter adds a snapshot to the totals and hands it to the outputs.
 func (r *run) enter(snap metric.Snapshot) {

@@ -114,8 +114,9 @@ func (s *Scenario) sources(remote netip.AddrPort, ports int) ([]netip.Addr, erro
 		}
 		locals = append(locals, a)
 	}
-	if remote.Addr().Is4() && remote.Addr().IsLoopback() && len(locals) == 0 && 2*s.sockets() > ports {
-		for i := range 2*s.sockets()/ports + 1 {
+	if remote.Addr().Is4() && remote.Addr().IsLoopback() && len(locals) == 0 && (2*s.sockets() > ports || s.part.Of > 1) {
+		n := 2*s.sockets()/ports + 1
+		for i := s.part.Index * n; i < (s.part.Index+1)*n; i++ { // agents may be on one machine
 			locals = append(locals, netip.AddrFrom4([4]byte{127, 0, byte(i / 250), byte(1 + i%250)}))
 		}
 	}

@@ -26,6 +26,7 @@ const (
 	ExitPanic       = 109 // a fault of this program
 	ExitInvalid     = 111 // everything held, but the generator was the limit
 	ExitUnsure      = 112 // nothing failed, but a threshold is inconclusive: within its confidence interval
+	ExitAgent       = 113 // an agent was lost: no verdict
 	ExitNoFile      = 255 // there is no such file
 )
 
@@ -42,6 +43,7 @@ type Report struct {
 	Thresholds  []ThresholdResult  `json:"thresholds"`
 	Evidence    []Check            `json:"evidence"`
 	Generator   Generator          `json:"generator"`
+	Agents      []Agent            `json:"agents,omitempty"` // that did the work
 	Metrics     map[string]Values  `json:"metrics"`
 	Warmup      swarm.Counts       `json:"warmup"`
 	Loads       []swarm.LoadCounts `json:"scenarios,omitempty"`
@@ -109,13 +111,13 @@ func (r *run) report() *Report {
 	rep := &Report{
 		Version: r.options.Version, Name: r.options.Name, Tags: r.scenario.Tags, Started: r.started,
 		Scenario: r.scenario, Environment: environment(), Interrupted: r.interrupted, Aborted: r.aborted,
-		set: r.all(), account: r.swarm.Account(),
+		set: r.all(), account: r.engine.Account(),
 	}
 	rep.stats, _ = r.scenario.trendStats()
 	rep.Seconds = rep.account.Seconds
 	rep.Warmup = rep.account.Warmup
 	m := r.total
-	rep.Generator = judge(m, r.from, r.to)
+	rep.Generator, rep.Agents = r.engine.Judge(m)
 	rep.Generator.weighDropped(rep.account.Loads)
 	rep.Loads = rep.account.Loads
 	for _, p := range r.marks {

@@ -23,6 +23,9 @@ type Options struct {
 	Phases   io.Writer    // gets a JSON line at the beginning of each phase and at each event; nil: nobody
 	Outputs  []Output     // get what is measured as it is
 	Logger   *slog.Logger // nil: none
+	Agents   []string     // HOST:PORT of agents that make the load together ([ServeAgent]); none: this process makes it
+
+	marks func(swarm.Mark) // of an agent: gets each phase, behind what was measured before it
 
 	// OnCut is called when [Scenario.Cut] is due, beside the run, which waits for it at its end. It is how a run with [CutByServer] has the server end
 	// its connections. An error fails the run. nil: nothing is called.
@@ -33,6 +36,7 @@ type Options struct {
 var (
 	ErrConfig = errors.New("the scenario is not valid")
 	ErrStart  = errors.New("the run could not start")
+	ErrAgent  = errors.New("an agent was lost, so that there is no verdict")
 	ErrOutput = errors.New("the run is over, but an output is not complete")
 )
 
@@ -42,8 +46,8 @@ const (
 )
 
 // Run runs a scenario to its end and judges it. When ctx ends, the load stops, what is under way is still waited for, and the
-// report says that the run was interrupted. Errors wrap [ErrConfig], [ErrStart] or, with a report beside it, [ErrOutput]; a run that failed is a
-// report.
+// report says that the run was interrupted. Errors wrap [ErrConfig], [ErrStart], [ErrAgent] or, with a report
+// beside it, [ErrOutput]; a run that failed is a report.
 func Run(ctx context.Context, s *Scenario, o Options) (*Report, error) {
 	if err := s.Validate(); err != nil {
 		return nil, fmt.Errorf("%w:\n%w", ErrConfig, err)
@@ -52,11 +56,28 @@ func Run(ctx context.Context, s *Scenario, o Options) (*Report, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	s = s.Resolved()
+	if len(o.Agents) > 0 {
+		return runAgents(ctx, s, o)
+	}
+	r, err := prepare(ctx, s, o, swarm.Part{})
+	if err != nil {
+		return nil, err
+	}
+	if err := r.watchServer(ctx); err != nil {
+		return nil, err
+	}
+	defer r.server.close()
+	return r.alone(ctx)
+}
+
+// prepare makes a run of a resolved scenario, or of a part of it, that this process does; nothing is dialled yet.
+func prepare(ctx context.Context, s *Scenario, o Options, part swarm.Part) (*run, error) {
 	t, err := s.preflight(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStart, err)
 	}
 	config := s.swarmConfig(t, o.Logger)
+	config.Part = part
 	if config.Poll, err = s.Poll.config(ctx); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStart, err)
 	}
@@ -64,24 +85,49 @@ func Run(ctx context.Context, s *Scenario, o Options) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStart, err)
 	}
-	r := &run{scenario: s, options: o, swarm: sw, total: swarm.NewMetrics(s.labels()...), started: time.Now()}
-	r.recent, _ = sw.Metrics().Set().With(s.selectors()) // Validate has told the errors
-	r.set, _ = r.total.Set().With(s.selectors())
-	if r.server, err = startServer(ctx, s.Target, o.Logger); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrStart, err)
+	r := newRun(s, o, nil)
+	recent, _ := sw.Metrics().Set().With(s.selectors()) // Validate has told the errors
+	r.engine = &alone{Swarm: sw, recent: recent, run: r}
+	return r, nil
+}
+
+func newRun(s *Scenario, o Options, e engine) *run {
+	r := &run{scenario: s, options: o, engine: e, total: swarm.NewMetrics(s.labels()...), started: time.Now()}
+	r.set, _ = r.total.Set().With(s.selectors()) // Validate has told the errors
+	r.server.set = Target{}.config().Set()
+	return r
+}
+
+// watchServer begins to watch the scenario's targets.
+func (r *run) watchServer(ctx context.Context) (err error) {
+	if r.server, err = startServer(ctx, r.scenario.Target, r.options.Logger); err != nil {
+		return fmt.Errorf("%w: %w", ErrStart, err)
 	}
-	defer r.server.close()
-	r.bound, _ = s.bind(r.all())
+	return nil
+}
+
+// alone is the run of a swarm in this process, from its start to the report.
+func (r *run) alone(ctx context.Context) (*Report, error) {
+	sw := r.engine.(*alone).Swarm
+	return r.whole(ctx, sw.Start, sw.Close)
+}
+
+// whole is a run from its start to the report; end is called when the load is over, and what is measured then is still taken.
+func (r *run) whole(ctx context.Context, start func() error, end func()) (*Report, error) {
+	r.bound, _ = r.scenario.bind(r.all())
 	if err := r.startOutputs(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStart, err)
 	}
-	if err := sw.Start(); err != nil {
+	if err := start(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStart, errors.Join(err, r.stopOutputs(nil)))
 	}
 	r.taken = time.Now()
 	r.watch(ctx)
-	sw.Close() // from here on its metrics are ours
-	r.enter(r.takeRecent())
+	end()
+	if err := r.engine.Err(); err != nil {
+		return nil, errors.Join(err, r.stopOutputs(nil))
+	}
+	r.take()
 	rep := r.report()
 	return rep, r.stopOutputs(rep)
 }
@@ -112,16 +158,14 @@ func (s *Scenario) swarmConfig(t target, logger *slog.Logger) swarm.Config {
 	}
 }
 
-// run is a run under way. It belongs to the goroutine of Run. Each second it takes over what the swarm has measured.
+// run is a run under way. It belongs to the goroutine of Run. Each second it takes over what the engine has measured.
 type run struct {
 	scenario *Scenario
 	options  Options
-	swarm    *swarm.Swarm
-	recent   metric.Set     // the swarm's: what came since the last snapshot; only touched on its loop
+	engine   engine
 	total    *swarm.Metrics // of all snapshots
 	set      metric.Set     // of total
 	taken    time.Time      // the last snapshot
-	self     selfUsage      // only touched on the swarm's loop
 	server   server
 	bound    []metric.Bound
 	started  time.Time
@@ -147,15 +191,15 @@ func (r *run) watch(ctx context.Context) {
 	defer snapshots.Stop()
 	redraw := time.NewTicker(progress.interval())
 	defer redraw.Stop()
-	marks, interrupt := r.swarm.Marks(), ctx.Done()
+	marks, interrupt := r.engine.Marks(), ctx.Done()
 	for {
 		select {
 		case m, ok := <-marks:
 			if !ok {
-				<-r.swarm.Done()
+				<-r.engine.Done()
 				return
 			}
-			r.swarm.Do(func() { stand = r.swarm.Progress() })
+			stand = r.engine.Progress()
 			r.mark(m)
 			r.onEvent(ctx, m.Event)
 		case <-snapshots.C:
@@ -163,12 +207,12 @@ func (r *run) watch(ctx context.Context) {
 		case <-thresholds.C:
 			r.abortOnCrossed()
 		case <-redraw.C:
-			r.swarm.Do(func() { stand = r.swarm.Progress() })
+			stand = r.engine.Progress()
 			progress.show(stand, r.total.Latency.Percentile(99))
 		case <-interrupt:
 			interrupt = nil
 			r.interrupted = true
-			r.swarm.Stop()
+			r.engine.Stop()
 		}
 	}
 }
@@ -178,6 +222,9 @@ func (r *run) mark(m swarm.Mark) {
 	if m.Event == "" {
 		r.take() // so that each snapshot is of one phase
 		r.marks = append(r.marks, m)
+		if r.options.marks != nil {
+			r.options.marks(m)
+		}
 		switch m.Phase {
 		case swarm.PhaseSteady:
 			r.from, r.steady = readUsage(), m.At
@@ -215,6 +262,6 @@ func (r *run) abortOnCrossed() {
 		}
 	}
 	if r.aborted != "" {
-		r.swarm.Stop()
+		r.engine.Stop()
 	}
 }

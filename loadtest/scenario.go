@@ -12,6 +12,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/millracehq/millrace/loadtest/internal/metric"
+	"github.com/millracehq/millrace/loadtest/internal/swarm"
 )
 
 // Scenario is one load run. NewScenario has the defaults; README.md explains each key.
@@ -48,6 +49,8 @@ type Scenario struct {
 	Tags              map[string]string      `yaml:"tags" json:"tags,omitempty"` // copied into reports
 	Thresholds        map[string][]Assertion `yaml:"thresholds" json:"thresholds"`
 	SummaryTrendStats []string               `yaml:"summaryTrendStats" json:"summaryTrendStats"`
+
+	part swarm.Part // of an agent
 }
 
 // Channels are count names made from a pattern; without one, NAMESPACE:load-%d with the namespace of the publish path.

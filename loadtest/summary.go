@@ -49,6 +49,12 @@ func (rep *Report) WriteSummary(w io.Writer, colour bool) error {
 		}
 		b.WriteByte('\n')
 	}
+	if len(rep.Agents) > 0 {
+		b.WriteString("\n  █ AGENTS\n\n")
+		for _, a := range rep.Agents {
+			fmt.Fprintf(&b, "    %s %s clock %+.3fms ± %.3fms (corrected), generator %s\n", p.ok(a.Generator.Verdict != VerdictInvalid), a.Address, a.AheadMS, a.BoundMS, a.Generator.Verdict)
+		}
+	}
 	fmt.Fprintf(&b, "\n%s\n", rep.conclusion())
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -35,6 +35,7 @@ type settings struct {
 	insecure                     bool
 	noThresholds                 bool
 	localIPs                     string // comma-separated
+	agents                       string // comma-separated
 	web                          string
 	targets                      targets
 }
@@ -82,6 +83,7 @@ Flags override the scenario:
       --rate R               publications per second, in total
   -e, --env K=V              set ${K} in the scenario; before the environment's own
       --tag K=V              add a tag to the reports
+      --agents A,B           HOST:PORT of agents that make the load together, on this machine or others (loadtest agent --help)
       --local-ips A,B        source addresses, each with some 28,000 ports towards one server; the same as local_addresses
       --no-thresholds        judge by the evidence alone
       --on-cut COMMAND       run by sh when the scenario's cut is due; with cut: {by: server} it has the server end its connections
@@ -132,6 +134,7 @@ func (p program) parse(command string, args []string) (s settings, file string, 
 	}
 	fs.StringVar(&s.trendStats, "summary-trend-stats", "", "")
 	fs.StringVar(&s.localIPs, "local-ips", "", "")
+	fs.StringVar(&s.agents, "agents", "", "")
 	fs.StringVar(&s.web, "web", "", "")
 	s.targets.flags(fs)
 	fs.BoolVar(&s.noThresholds, "no-thresholds", false, "")

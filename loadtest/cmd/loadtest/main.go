@@ -27,6 +27,7 @@ Usage:
   loadtest inspect [flags] SCENARIO  check a scenario, print it with all defaults and what it needs
   loadtest archive [flags] SCENARIO  put it and its -e variables into archive.tar (-O FILE), which run takes too
   loadtest new [FILE]                write a scenario to start from (to standard output, or to a new file)
+  loadtest agent [--listen ADDR]     do shares of the runs of others (run --agents)
   loadtest version
 
 SCENARIO is a file, or the name of one that comes with the program:
@@ -41,6 +42,7 @@ SCENARIO is a file, or the name of one that comes with the program:
   109  a fault of this program
   111  nothing was crossed, but the generator itself was the limit: no verdict
   112  nothing was crossed for certain, but a threshold is inconclusive: run longer, or again
+  113  an agent was lost: no verdict
   255  there is no such file
 `
 
@@ -79,6 +81,8 @@ func (p program) main(ctx context.Context, args []string) (exit int) {
 		return p.new(args)
 	case "archive":
 		return p.archive(args)
+	case "agent":
+		return p.agent(ctx, args)
 	case "version", "-version", "--version":
 		fmt.Fprintln(p.stdout, "loadtest", version)
 		return loadtest.ExitOK
@@ -86,7 +90,7 @@ func (p program) main(ctx context.Context, args []string) (exit int) {
 		fmt.Fprintf(p.stdout, usage, strings.Join(loadtest.Shipped(), " "))
 		return loadtest.ExitOK
 	default:
-		return p.fail(loadtest.ExitConfig, fmt.Errorf("there is no command %q; there are run, inspect, archive, new and version (loadtest --help)", command))
+		return p.fail(loadtest.ExitConfig, fmt.Errorf("there is no command %q; there are run, inspect, archive, new, agent and version (loadtest --help)", command))
 	}
 }
 
@@ -103,6 +107,9 @@ func (p program) logger(level slog.Level) *slog.Logger {
 func exitOf(err error) int {
 	if errors.Is(err, loadtest.ErrConfig) {
 		return loadtest.ExitConfig
+	}
+	if errors.Is(err, loadtest.ErrAgent) {
+		return loadtest.ExitAgent
 	}
 	return loadtest.ExitStart
 }

@@ -83,6 +83,10 @@ func runScenario(t *testing.T, url, yaml string, env ...string) outcome {
 	}
 	args := []string{"run", file, "--json", report, "--ledger", accounts, "-q", "-e", "URL=" + url}
 	for _, e := range env {
+		if agents, ok := strings.CutPrefix(e, "AGENTS="); ok {
+			args = append(args, "--agents", agents)
+			continue
+		}
 		args = append(args, "-e", e)
 	}
 	o := execute(t, args...)
@@ -399,7 +403,7 @@ func TestBadCalls(t *testing.T) {
 		{[]string{"run", "a", "b"}, loadtest.ExitConfig, "want one scenario file"},
 		{[]string{"run", "--vuss", "3", "a"}, loadtest.ExitConfig, "-vuss"},
 		{[]string{"run", "--out", "kafka=x", write("out.yaml", "url: ws://127.0.0.1:9/ws")}, loadtest.ExitConfig, "there is no output \"kafka\""},
-		{[]string{"walk"}, loadtest.ExitConfig, "there are run, inspect, archive, new and version"},
+		{[]string{"walk"}, loadtest.ExitConfig, "there are run, inspect, archive, new, agent and version"},
 		{[]string{"run", write("key.yaml", "url: ws://127.0.0.1/ws\nconections: 5\n")}, loadtest.ExitConfig, "[2:1] unknown field \"conections\""},
 		{[]string{"run", write("metric.yaml", "thresholds: {msg_latancy: [p(99)<5]}")}, loadtest.ExitConfig, "there is no metric msg_latancy; there are checks, delivery_ratio, msg_latency"},
 		{[]string{"run", write("method.yaml", "thresholds: {msgs_lost: [p(99)<5]}")}, loadtest.ExitConfig, "msgs_lost is a counter and has no p; it has count, rate"},

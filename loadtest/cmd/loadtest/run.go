@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -42,6 +43,9 @@ func (p program) run(ctx context.Context, args []string) int {
 		}
 		defer phases.Close()
 		options.Phases = phases
+	}
+	if set.agents != "" {
+		options.Agents = strings.Split(set.agents, ",")
 	}
 	for _, spec := range set.out {
 		o, err := newOutput(spec)

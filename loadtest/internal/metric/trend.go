@@ -1,6 +1,7 @@
 package metric
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
@@ -85,6 +86,36 @@ func (t *Trend) Over() int64 { return t.over }
 
 // spare holds histograms that are empty again: 139 KB each, several a second.
 var spare = sync.Pool{New: func() any { return newHistogram() }}
+
+// Bar is N values that are the same to the precision of histograms, the highest of which is Value: microseconds.
+type Bar struct{ Value, N int64 }
+
+// Bars is a histogram of a [Sample] as a list, for sending.
+func Bars(h *hdrhistogram.Histogram) (list []Bar) {
+	for _, d := range h.Distribution() {
+		if d.Count > 0 {
+			list = append(list, Bar{d.To, d.Count})
+		}
+	}
+	return list
+}
+
+// FromBars is the histogram again, with the same counts; nil of an empty list.
+func FromBars(list []Bar) (*hdrhistogram.Histogram, error) {
+	if len(list) == 0 {
+		return nil, nil
+	}
+	h := spare.Get().(*hdrhistogram.Histogram)
+	for _, b := range list {
+		if b.N < 1 || b.Value < 0 {
+			return nil, fmt.Errorf("%d values of %d us in a histogram", b.N, b.Value)
+		}
+		if err := h.RecordValues(b.Value, b.N); err != nil {
+			return nil, err
+		}
+	}
+	return h, nil
+}
 
 func (t *Trend) take() Sample {
 	s := Sample{N: t.hist.TotalCount(), Over: t.over}

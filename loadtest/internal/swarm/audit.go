@@ -22,13 +22,11 @@ const missingClients = 10
 
 // audit makes up the accounts: what of the publications is missing, line by line. What was never acknowledged may be missing.
 func (s *Swarm) audit() {
-	for place := range s.pending.all {
-		if c := &s.pending.all[place]; c.kind == commandPublish || c.kind == commandResend {
-			s.unacked[c.k] = true
-			if c.k >= s.plan.warm {
-				s.metrics.Unacked.Add(1)
-			}
-		}
+	if !s.told {
+		s.noteUnanswered()
+	}
+	for line, feed := range s.gaps {
+		s.ledger.Announce(line, s.sentOf(feed))
 	}
 	s.metrics.ChurnFailed.Add(int64(len(s.churn.absent)))
 	missing := make(map[int64]*Missing)
@@ -54,6 +52,19 @@ func (s *Swarm) audit() {
 	m.RequestsFailed.Set(m.RequestsDue.Count() - m.RequestsAnswered.Count())
 }
 
+// noteUnanswered takes note of the publications that were never answered.
+func (s *Swarm) noteUnanswered() {
+	for place := range s.pending.all {
+		if c := &s.pending.all[place]; c.kind == commandPublish || c.kind == commandResend {
+			s.unacked[c.k] = true
+			if c.k >= s.plan.warm {
+				s.metrics.Unacked.Add(1)
+			}
+		}
+	}
+	s.ownUnacked = int64(len(s.unacked))
+}
+
 // miss enters one publication that one subscription never had.
 func (s *Swarm) miss(missing map[int64]*Missing, sub int, feed, seq uint32, announced bool) {
 	k := s.plan.publication(feed, seq)
@@ -72,7 +83,7 @@ func (s *Swarm) miss(missing map[int64]*Missing, sub int, feed, seq uint32, anno
 	if e == nil {
 		channel := s.plan.channelOf(feed)
 		e = &Missing{
-			Channel: s.cfg.Channels[channel], Publisher: s.publisherOf(feed), Number: seq, Subscribers: s.reach[channel],
+			Channel: s.cfg.Channels[channel], Publisher: s.publisherOf(feed), Number: seq, Subscribers: s.reachAll[channel],
 			ID: string(s.appendID(nil, k)),
 		}
 		missing[k] = e
@@ -101,7 +112,7 @@ func (s *Swarm) miss(missing map[int64]*Missing, sub int, feed, seq uint32, anno
 // expected is how many deliveries the acknowledged publications of the steady phase had to bring.
 func (s *Swarm) expected() (n int64) {
 	for feed := range uint32(s.plan.feeds) {
-		numbers := int64(s.plan.before(feed, s.next)) - int64(s.plan.before(feed, s.plan.warm))
+		numbers := int64(s.sentOf(feed)) - int64(s.plan.before(feed, s.plan.warm))
 		n += max(numbers, 0) * s.reach[s.plan.channelOf(feed)]
 	}
 	for w, v := range s.writers {
@@ -136,6 +147,43 @@ type Account struct {
 	Loads     []LoadCounts
 }
 
+// Add enters the account of another part of the run, without what is missing.
+func (a *Account) Add(b Account) {
+	a.Ready += b.Ready
+	a.ReadyEnd += b.ReadyEnd
+	a.Seconds = max(a.Seconds, b.Seconds)
+	a.Warmup.Received += b.Warmup.Received
+	a.Warmup.Duplicate += b.Warmup.Duplicate
+	a.Warmup.Reordered += b.Warmup.Reordered
+	a.Warmup.Lost += b.Warmup.Lost
+	a.Published += b.Published
+	a.Unacked += b.Unacked
+	a.Writers += b.Writers
+	for i, l := range b.Loads {
+		a.Loads[i].Complete += l.Complete
+		a.Loads[i].Failed += l.Failed
+		a.Loads[i].Interrupted += l.Interrupted
+		a.Loads[i].Dropped += l.Dropped
+	}
+}
+
+// JoinMissing makes one of neighbours that are the same publication, which clients of several parts have not got.
+func JoinMissing(list []Missing) []Missing {
+	out := list[:0]
+	for _, m := range list {
+		if n := len(out); n > 0 && out[n-1].Channel == m.Channel && out[n-1].Publisher == m.Publisher && out[n-1].Number == m.Number {
+			last := &out[n-1]
+			last.Lost += m.Lost
+			last.Announced += m.Announced
+			clients := append(slices.Clone(last.Clients), m.Clients...)
+			last.Clients = clients[:min(len(clients), missingClients)]
+			continue
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
 // LoadCounts are the iterations of a load.
 type LoadCounts struct {
 	Name        string `json:"name"`
@@ -149,7 +197,7 @@ type LoadCounts struct {
 func (s *Swarm) Account() Account {
 	a := Account{
 		Run: s.run, Ready: s.readyAtRoll, ReadyEnd: s.readyAtEnd, Warmup: s.warmup, Missing: s.missing,
-		Writers: s.writersAtRoll, Published: s.next + s.published, Unacked: int64(len(s.unacked)),
+		Writers: s.writersAtRoll, Published: s.begun + s.published, Unacked: s.ownUnacked,
 	}
 	for _, w := range s.work {
 		a.Loads = append(a.Loads, LoadCounts{w.Name, w.complete, w.failed, w.interrupted, w.dropped})

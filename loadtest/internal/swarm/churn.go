@@ -48,6 +48,9 @@ func (s *Swarm) churnDue(now int64) (more bool) {
 				return false
 			}
 			*n++
+			if !s.mine(int(*n)) {
+				continue
+			}
 			if i, ok := s.nextChurner(); ok {
 				act(i)
 			}

@@ -45,6 +45,7 @@ type Config struct {
 	Loads  []Load        // of the steady phase, beside the above; at most MaxLoads
 	Ping   time.Duration // how often each client sends a ping in the steady phase; 0: never
 	Checks []Check
+	Part   Part // of several processes; zero: the whole run
 
 	Settle, Warmup, Duration, Drain time.Duration
 

@@ -35,6 +35,13 @@ func (s *Swarm) fanOf(k int64) (f *fan, n int64) {
 
 func (f *fan) sent(k, subscribers int64) { f.recent[k%int64(len(f.recent))] = fanned{k, subscribers} }
 
+// heard takes note of a publication of another part of the run, which is not told when it is sent: once one has it.
+func (f *fan) heard(k, subscribers int64) {
+	if r := &f.recent[k%int64(len(f.recent))]; r.k < k {
+		*r = fanned{k, subscribers}
+	}
+}
+
 // received counts one subscriber down and reports whether it was the last.
 func (f *fan) received(k int64) bool {
 	r := &f.recent[k%int64(len(f.recent))]

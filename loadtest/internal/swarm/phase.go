@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"slices"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -53,10 +54,14 @@ func (s *Swarm) begin() {
 			c.resolved = true // it is dialled when it is wanted
 			continue
 		}
-		s.dials.add(now+int64(float64(n)*1e9/s.cfg.ConnectRate), uint64(i))
+		if s.mineClient(int32(i)) {
+			s.dials.add(now+int64(float64(n)*1e9/s.cfg.ConnectRate), uint64(i))
+			s.unresolved++
+		} else {
+			c.resolved = true
+		}
 		n++
 	}
-	s.unresolved = n
 	s.enter(PhaseConnect, now+int64(float64(n)*1e9/s.cfg.ConnectRate)+int64(connectGrace))
 }
 
@@ -95,6 +100,9 @@ func (s *Swarm) Turn() (more bool) {
 
 // step does what the phase has to do, and ends it when its time is over.
 func (s *Swarm) step(now int64) (more bool) {
+	if s.held {
+		return false
+	}
 	switch s.phase {
 	case PhaseConnect:
 		gaveUp := s.readyMembers()+s.ready[roleWriter] == 0 && s.failures >= min(hopeless, len(s.clients)) && !s.cfg.Reconnect
@@ -108,7 +116,7 @@ func (s *Swarm) step(now int64) (more bool) {
 	case PhaseWarmup, PhaseSteady:
 		more = s.load(now)
 	case PhaseDrain:
-		arrived := s.pending.open == 0 && s.outstanding == 0 && len(s.unacked) == 0 && len(s.churn.absent) == 0 && s.stoppedHaveAll()
+		arrived := !s.several() && s.pending.open == 0 && s.outstanding == 0 && len(s.unacked) == 0 && len(s.churn.absent) == 0 && s.stoppedHaveAll()
 		if arrived || now >= s.until {
 			s.conclude()
 		}
@@ -137,7 +145,13 @@ func (s *Swarm) rollCall() {
 		}
 	}
 	s.readyAtRoll, s.writersAtRoll = s.readyMembers(), s.ready[roleWriter]
-	if s.readyAtRoll == 0 && (s.cfg.Connections > 0 || s.writersAtRoll == 0 && s.failures > 0) {
+	r := Roll{Reach: slices.Clone(s.reach), Members: s.readyAtRoll, Writers: s.writersAtRoll, Failures: s.failures}
+	if s.several() {
+		s.hold()
+		s.cfg.Part.Joined(r)
+		return
+	}
+	if r.Nobody(s.cfg.Connections) {
 		s.conclude()
 		return
 	}
@@ -183,12 +197,12 @@ func (s *Swarm) onlyWork() bool {
 
 func (s *Swarm) readGauges() {
 	s.metrics.Connections.Set(float64(s.readyMembers() + s.ready[roleSession]))
-	users, most := s.readyMembers(), s.cfg.Connections
+	users, most := s.readyMembers(), int(s.shareOf(int64(s.cfg.Connections)))
 	if len(s.work) > 0 {
 		users, most = 0, 0
 		for _, w := range s.work {
 			users += w.busy
-			most += w.ready
+			most += int(s.shareOf(int64(w.ready)))
 		}
 	}
 	s.metrics.VUs.Set(float64(users))
@@ -215,6 +229,7 @@ func (s *Swarm) countBytes() {
 // cutShort ends the load now.
 func (s *Swarm) cutShort() {
 	switch {
+	case s.told: // it is over already
 	case s.phase < PhaseWarmup:
 		s.conclude()
 	case s.phase < PhaseDrain:
@@ -224,6 +239,16 @@ func (s *Swarm) cutShort() {
 
 // conclude makes up the accounts and begins to close.
 func (s *Swarm) conclude() {
+	if s.several() && !s.told {
+		s.told = true
+		s.hold()
+		s.cfg.Part.Drained(s.closingAccount())
+		return
+	}
+	s.finish()
+}
+
+func (s *Swarm) finish() {
 	s.audit()
 	s.enter(PhaseClose, s.loop.Clock()+int64(closeGrace))
 }
@@ -231,6 +256,9 @@ func (s *Swarm) conclude() {
 // sleep asks for a turn when the next thing is due.
 func (s *Swarm) sleep() {
 	at := s.until
+	if s.held {
+		at = s.loop.Clock() + int64(time.Hour)
+	}
 	if s.phase == PhaseSteady && at <= s.loop.Clock() { // only the loads go on
 		at = s.loop.Clock() + int64(time.Hour)
 	}

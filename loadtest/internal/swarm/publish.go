@@ -16,7 +16,9 @@ func (s *Swarm) publishDue(now int64) (more bool) {
 		if s.next >= s.plan.total || s.dueAt(s.next) > now {
 			return false
 		}
-		s.publish(s.next)
+		if feed, _ := s.plan.feed(s.next); s.mineFeed(feed) {
+			s.publish(s.next)
+		}
 		s.next++
 	}
 	return true
@@ -31,6 +33,7 @@ func (s *Swarm) publish(k int64) {
 	feed, _ := s.plan.feed(k)
 	i := s.plan.publisher(feed)
 	s.fan.sent(k, s.reach[s.plan.channelOf(feed)])
+	s.begun++
 	place, ok := s.pending.add(command{k: k, due: s.dueAt(k), client: i, kind: commandPublish})
 	if !ok {
 		s.notPublished(k)
@@ -69,6 +72,8 @@ func (s *Swarm) publisherOf(feed uint32) int32 {
 // sentOf is how many numbers of a feed have been published.
 func (s *Swarm) sentOf(feed uint32) uint32 {
 	switch w := int(feed) - s.plan.feeds; {
+	case w < 0 && s.peerNext != nil:
+		return s.plan.before(feed, s.peerNext[int(s.plan.publisher(feed))%s.cfg.Part.Of])
 	case w < 0:
 		return s.plan.before(feed, s.next)
 	case w < len(s.writers):
@@ -100,7 +105,7 @@ func (s *Swarm) sendPublication(place uint32) {
 		b = s.appendID(append(b, ' '), c.k)
 	}
 	b = append(b, '\n')
-	b = stamp{run: s.run, feed: feed, seq: seq, due: c.due, lag: c.first - c.due}.append(b)
+	b = stamp{run: s.run, feed: feed, seq: seq, due: c.due - s.cfg.Part.Offset, lag: c.first - c.due, again: c.last != c.first}.append(b)
 	b = append(b, s.padding[StampSize:]...)
 	if s.send(c.client, b) == loop.Full {
 		s.again(place, 0)
@@ -138,7 +143,7 @@ func (s *Swarm) requestDue(now int64) (more bool) {
 		}
 		i := int32(s.nextReq % int64(s.cfg.Connections))
 		s.nextReq++
-		if _, absent := s.churn.absent[i]; absent || s.clients[i].stops() {
+		if _, absent := s.churn.absent[i]; absent || s.clients[i].stops() || !s.mineClient(i) {
 			continue
 		}
 		s.metrics.RequestsDue.Add(1)

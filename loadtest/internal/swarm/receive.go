@@ -208,10 +208,11 @@ func (s *Swarm) publication(i int32, channel, position, body []byte, now int64) 
 		m.Foreign.Add(1)
 		return
 	}
-	if st.seq >= s.sentOf(st.feed) || !bytes.Equal(body[StampSize:], s.padding[StampSize:]) {
+	if !s.exists(st) || !bytes.Equal(body[StampSize:], s.padding[StampSize:]) {
 		m.Damaged.Add(1)
 		return
 	}
+	st.due += s.cfg.Part.Offset
 	if c := &s.clients[i]; c.role == roleSession && c.state == clientLeaving {
 		return // its accounts are made up
 	}
@@ -231,8 +232,10 @@ func (s *Swarm) publication(i int32, channel, position, body []byte, now int64) 
 		return
 	}
 	steady := k >= s.plan.warm
-	outcome := s.ledger.Receive(s.plan.line(sub, st.feed), st.seq)
-	if outcome == ledger.Late && s.resent[k] {
+	line := s.plan.line(sub, st.feed)
+	s.endGap(line, st.seq)
+	outcome := s.ledger.Receive(line, st.seq)
+	if outcome == ledger.Late && (st.again || s.resent[k]) {
 		outcome = ledger.InOrder // it was sent again after later ones: the order is the swarm's own
 	}
 	if len(s.catching) > 0 && outcome != ledger.Duplicate {
@@ -285,7 +288,11 @@ func (s *Swarm) time(i int32, st stamp, k int64, phase uint8, now int64) {
 	if s.clients[i].role == roleSession {
 		return // nobody counts on it
 	}
-	if f, n := s.fanOf(k); f.received(n) {
+	f, n := s.fanOf(k)
+	if !s.mineFeed(st.feed) {
+		f.heard(n, s.reach[s.plan.channelOf(st.feed)])
+	}
+	if f.received(n) {
 		m.LastSubscriber.RecordParts(now-st.due, label, steady)
 	}
 }
@@ -309,7 +316,11 @@ func (s *Swarm) gap(i int32, channel, position []byte) {
 		}
 		for lane := range s.plan.lanes {
 			feed := s.plan.feedOf(lane, s.plan.channel(sub))
-			s.ledger.Announce(s.plan.line(sub, feed), s.sentOf(feed))
+			if line := s.plan.line(sub, feed); s.mineFeed(feed) {
+				s.ledger.Announce(line, s.sentOf(feed))
+			} else {
+				s.gaps[line] = feed
+			}
 		}
 	}
 }

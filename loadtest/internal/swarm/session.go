@@ -21,13 +21,21 @@ func (s *Swarm) beginSession(v int32) {
 	s.dials.add(s.vus[v].due, uint64(i))
 }
 
+// joinsLater is the beginning of a session's account of a feed of another part: nobody knows here what has been sent of it, so that it begins
+// with the first delivery.
+const joinsLater = 1<<32 - 1
+
 // joinSession starts the accounts of a subscription of a session.
 func (s *Swarm) joinSession(sub int) {
 	for lane := range s.plan.lanes {
 		feed := s.plan.feedOf(lane, s.plan.channel(sub))
 		line := s.plan.line(sub, feed)
+		delete(s.gaps, line)
 		s.ledger.Begin(line, s.sentOf(feed))
 		s.joined[line-s.firstSessionLine] = s.sentOf(feed)
+		if !s.mineFeed(feed) {
+			s.joined[line-s.firstSessionLine] = joinsLater
+		}
 	}
 }
 
@@ -36,7 +44,7 @@ func (s *Swarm) holdSession(v int32) {
 	switch w := s.workOf(v); {
 	case w.Hold > 0:
 		s.setTimer(v, s.loop.Clock()+int64(w.Hold), timerNext)
-	case s.vus[v].stop, w.Shared > 0, w.Each > 0:
+	case s.vus[v].stop, w.limited, w.Each > 0:
 		s.endSession(s.clientOf(v))
 	}
 }
@@ -105,11 +113,15 @@ func (s *Swarm) missSession(k int64, announced bool) {
 // receiveSession enters a delivery to a session.
 func (s *Swarm) receiveSession(i int32, sub int, st stamp, k, now int64) {
 	line := s.plan.line(sub, st.feed)
-	if st.seq < s.joined[line-s.firstSessionLine] {
+	if joined := &s.joined[line-s.firstSessionLine]; *joined == joinsLater {
+		*joined = st.seq
+		s.ledger.Begin(line, st.seq)
+	} else if st.seq < *joined {
 		return // it was under way when the session began
 	}
+	s.endGap(line, st.seq)
 	outcome := s.ledger.Receive(line, st.seq)
-	if outcome == ledger.Late && s.resent[k] {
+	if outcome == ledger.Late && (st.again || s.resent[k]) {
 		outcome = ledger.InOrder
 	}
 	if k < s.plan.warm {

@@ -81,7 +81,14 @@ type Swarm struct {
 	firstSessionLine int
 	sessionExpected  int64 // deliveries
 	checks           [checkEvents][]Check
-	writersAtRoll    int // virtual users with a connection when the load began
+	gaps             map[int]uint32 // feed by line: other parts' of which a gap was announced, and nothing came since
+	held             bool           // the other parts of the run are waited for
+	told             bool           // they know what this one has published
+	begun            int64          // publications of this part, without virtual users'
+	ownUnacked       int64          // publications
+	reachAll         []int64        // subscribers by channel, of all parts
+	peerNext         []int64        // publication, by part; nil until the end
+	writersAtRoll    int            // virtual users with a connection when the load began
 
 	// Owned by the loop: connections that are cut, readers that stop.
 	cutAt       int64 // ns
@@ -117,6 +124,9 @@ func New(cfg Config) (*Swarm, error) {
 	}
 	var run [4]byte
 	_, _ = rand.Read(run[:]) // never fails
+	if cfg.Part.Of > 1 {
+		binary.NativeEndian.PutUint32(run[:], cfg.Part.Run)
+	}
 	s := &Swarm{
 		cfg:     cfg,
 		run:     binary.NativeEndian.Uint32(run[:]),
@@ -128,6 +138,7 @@ func New(cfg Config) (*Swarm, error) {
 		clients: make([]client, cfg.Connections+cfg.users()),
 		unacked: make(map[int64]bool),
 		resent:  make(map[int64]bool),
+		gaps:    make(map[int]uint32),
 
 		catching:   make(map[int32]catchUp),
 		churn:      churn{absent: make(map[int32]absence)},
@@ -151,6 +162,7 @@ func New(cfg Config) (*Swarm, error) {
 	s.subscribed = make([]bool, subscriptions)
 	s.roll = make([]bool, subscriptions)
 	s.reach = make([]int64, len(cfg.Channels))
+	s.reachAll = s.reach
 	s.ledger = ledger.New(subscriptions * s.plan.lanes)
 	s.fan, s.vuFan = newFan(int(10*cfg.Rate)), newFan(fanPerWriter*len(s.writers))
 	s.chooseStopped()

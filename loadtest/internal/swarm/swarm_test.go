@@ -228,7 +228,7 @@ func TestAgendaIsInOrder(t *testing.T) {
 
 func TestStampSurvives(t *testing.T) {
 	for range 1000 {
-		want := stamp{run: rand.Uint32(), feed: rand.Uint32N(MaxFeeds), seq: rand.Uint32(), due: rand.Int64N(1 << 60), lag: rand.Int64N(1 << 40)}
+		want := stamp{run: rand.Uint32(), feed: rand.Uint32N(MaxFeeds), seq: rand.Uint32(), due: rand.Int64N(1 << 60), lag: rand.Int64N(maxLag + 1), again: rand.N(2) == 1}
 		b := want.append(nil)
 		got, ok := parseStamp(append(b, "and more"...))
 		if len(b) != StampSize || !ok || got != want {

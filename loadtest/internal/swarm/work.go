@@ -23,6 +23,7 @@ type work struct {
 	free  []int32 // virtual users; what is not vuFree any more is passed over
 
 	complete, failed, interrupted, dropped int64
+	limited                                bool // Shared counts, if it is 0 too
 	warned                                 bool
 }
 
@@ -45,12 +46,17 @@ func (s *Swarm) newWork() {
 			Load: l, first: int32(len(s.vus)), ready: l.Ready,
 			label: metric.Label{Scenarios: 1 << (n + 1), Phase: labelSteady},
 		}
+		w.limited, w.Shared = l.Shared > 0, s.shareOf(l.Shared)
+		w.gone = l.VUs
 		s.work = append(s.work, w)
 		for i := range l.VUs {
 			u := vu{work: int32(n), number: int32(i)}
 			if l.Exec == ExecPublish {
 				u.feed = uint32(len(s.writers))
 				s.writers = append(s.writers, int32(len(s.vus)))
+			}
+			if s.mine(len(s.vus)) {
+				w.gone--
 			}
 			s.vus = append(s.vus, u)
 		}
@@ -93,7 +99,9 @@ func (s *Swarm) workDue(now int64) (more bool) {
 func (s *Swarm) beginWork(w *work) {
 	if w.Open {
 		for i := range w.ready {
-			s.rest(w.first + int32(i))
+			if v := w.first + int32(i); s.mine(int(v)) {
+				s.rest(v)
+			}
 		}
 	}
 }
@@ -113,7 +121,7 @@ func (s *Swarm) runWork(w *work, now int64) (more bool) {
 
 // exhausted says that there is nothing left to do, whatever time is left.
 func (w *work) exhausted() bool {
-	return w.Shared > 0 && w.taken >= w.Shared || w.gone == w.VUs
+	return w.limited && w.taken >= w.Shared || w.gone == w.VUs
 }
 
 // arrive begins the iterations that are due, each as late as it is: when nobody is free it is dropped, as k6 does, and told.
@@ -124,9 +132,13 @@ func (s *Swarm) arrive(w *work, now int64) (more bool) {
 		if !ok || due > now {
 			return false
 		}
+		n := w.taken
 		w.taken++
+		if !s.mine(int(n)) {
+			continue
+		}
 		v, ok := s.takeFree(w)
-		if !ok && w.ready < w.VUs {
+		if !ok {
 			v, ok = s.callUp(w, now)
 		}
 		if ok {
@@ -145,7 +157,12 @@ func (s *Swarm) arrive(w *work, now int64) (more bool) {
 
 // callUp has one virtual user more. It is free at once if it needs no connection to begin with.
 func (s *Swarm) callUp(w *work, now int64) (v int32, free bool) {
-	v = w.first + int32(w.ready)
+	for v = w.first + int32(w.ready); w.ready < w.VUs && !s.mine(int(v)); v++ {
+		w.ready++
+	}
+	if w.ready == w.VUs {
+		return 0, false
+	}
 	w.ready++
 	if w.Exec == ExecSession {
 		return v, true
@@ -159,7 +176,9 @@ func (s *Swarm) callUp(w *work, now int64) (v int32, free bool) {
 func (s *Swarm) loopUsers(w *work, now int64) (more bool) {
 	users, _ := w.wanted(time.Duration(now - w.begun))
 	for ; w.users < users; w.users++ {
-		s.want(w.first + int32(w.users))
+		if v := w.first + int32(w.users); s.mine(int(v)) {
+			s.want(v)
+		}
 	}
 	for ; w.users > users; w.users-- {
 		s.unwant(w.first+int32(w.users-1), w.RampDown)
