@@ -1,7 +1,7 @@
 // Package postgres is a [reward.Store] and a [reward.Desk] in the database of the boards, for any number of workers and backends.
 //
 // [Store] logs in as a member of millrace_rewards, which may count and sees no board; [Desk] as a backend does, bound by row-level
-// security to the user who asks. A batch of any number of events is one transaction of four exchanges: lock, insert and read the
+// security to the user who asks. A batch of any number of events is one transaction of four exchanges: insert, lock and read the
 // units; read days and users; write; commit; a fifth waits for the disk, when the lock is gone. Each statement takes arrays, in the
 // order of the keys. One batch is counted at a time (an advisory lock of the transaction, so it works through PgBouncer): that is
 // what makes a unit, to which several users' events belong, one that two batches never look at with half of the facts each.

@@ -8,10 +8,14 @@ import (
 	"github.com/millracehq/millrace/backend/reward"
 )
 
-// lock has one transaction at a time count. Until its end everything is looked up by index and with plans that do not depend on how large a batch is: what the planner
-// takes for better while tables are young reads them whole. And the lock is not held until the disk has it: see flush.
-const lock = `SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
-	set_config('plan_cache_mode', 'force_generic_plan', true), set_config('synchronous_commit', 'off', true), pg_advisory_xact_lock(7236420)`
+// settings are the transaction's. Everything is looked up by index and with plans that do not depend on how large a batch is: what the planner takes for better while
+// tables are young reads them whole. And the lock is not held until the disk has it: see flush.
+const settings = `SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+	set_config('plan_cache_mode', 'force_generic_plan', true), set_config('synchronous_commit', 'off', true)`
+
+// lock has one transaction at a time count. Facts are inserted before: others do not see them, and who has the lock waits for none of them, so that this costs nobody else
+// time. What comes behind the lock sees all that those have committed who had it before.
+const lock = "SELECT pg_advisory_xact_lock(7236420)"
 
 // flush makes durable what was committed before: it is a transaction of its own, whose commit waits for the disk (and for synchronous replicas, if there are any) while
 // the next batch is counted.
@@ -58,15 +62,16 @@ func into[T any](to *[]T, scan pgx.RowToFunc[T]) func(pgx.Rows) error {
 	}
 }
 
-// Insert implements [reward.Tx]. The facts are sorted by ID.
+// Insert implements [reward.Tx]. The facts are sorted by ID, so that of two transactions with the same facts one waits for the other, and never each for each.
 func (t *tx) Insert(facts []reward.Fact) (map[string]bool, []reward.Fact, error) {
 	var ids, units []string
 	var found []reward.Fact
 	b := &pgx.Batch{}
-	b.Queue(lock)
+	b.Queue(settings)
 	b.Queue("INSERT INTO reward.facts ("+factColumns+`)
 		SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[])
 		ON CONFLICT (id) DO NOTHING RETURNING id`, columns(facts)...).Query(into(&ids, pgx.RowTo[string]))
+	b.Queue(lock)
 	seen := make(map[string]bool, len(facts))
 	for i := range facts {
 		if unit := facts[i].Unit; !seen[unit] {
