@@ -88,11 +88,7 @@ func (d *DayState) Encode() string {
 		b = appendText(appendText(b, s.kind), s.team)
 		b = appendNumber(appendNumber(b, int64(s.xp)), d.Items[s])
 	}
-	b = appendNumber(b, int64(len(d.Teams)))
-	for _, team := range slices.Sorted(maps.Keys(d.Teams)) {
-		b = appendNumber(appendText(b, team), int64(d.Teams[team]))
-	}
-	return string(b)
+	return string(appendCounts(b, d.Teams))
 }
 
 // DecodeDay reads what Encode has written.
@@ -106,15 +102,7 @@ func DecodeDay(k DayKey, text string) (*DayState, error) {
 		d.Items[slot{kind: kind, team: team, xp: XP(xp)}] = n
 		return cmp.Or(err1, err2, err3, err4)
 	})
-	if err == nil {
-		err = f.list(func() error {
-			team, err1 := f.text()
-			xp, err2 := f.number()
-			d.Teams[team] = XP(xp)
-			return cmp.Or(err1, err2)
-		})
-	}
-	if err != nil {
+	if err = cmp.Or(err, readCounts(&f, d.Teams)); err != nil {
 		return nil, fmt.Errorf("reward: day %d of %q: %w", k.Day, k.User, err)
 	}
 	return d, nil

@@ -1,12 +1,15 @@
 package reward
 
 import (
+	"cmp"
 	"errors"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// fields is what a store keeps of a day, as text: numbers that end with a semicolon, and texts behind their length, 3;red. JSON takes ten times as long to read, and
+// fields is what a store keeps of a day or a user, as text: numbers that end with a semicolon, and texts behind their length, 3;red. JSON takes ten times as long to read, and
 // all other counting waits meanwhile.
 type fields string
 
@@ -45,4 +48,21 @@ func (f *fields) list(read func() error) error {
 		err = read()
 	}
 	return err
+}
+
+func appendCounts[N ~int | ~int64](b []byte, counts map[string]N) []byte {
+	b = appendNumber(b, int64(len(counts)))
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		b = appendNumber(appendText(b, name), int64(counts[name]))
+	}
+	return b
+}
+
+func readCounts[N ~int | ~int64](f *fields, counts map[string]N) error {
+	return f.list(func() error {
+		name, err1 := f.text()
+		n, err2 := f.number()
+		counts[name] = N(n)
+		return cmp.Or(err1, err2)
+	})
 }

@@ -1,7 +1,6 @@
 package reward_test
 
 import (
-	"encoding/json"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -105,14 +104,14 @@ func FuzzDecodeDay(f *testing.F) {
 }
 
 func FuzzDecodeUser(f *testing.F) {
-	f.Add(`{"r":[[1,3],[5,5]],"c":{"completed":1},"t":{"finisher":1}}`)
+	f.Add("2;1;3;5;5;1;9;completed1;1;8;finisher1;")
 	f.Fuzz(func(t *testing.T, text string) {
 		u, err := reward.DecodeUser("u", 1, 1, text)
 		if err != nil {
 			return
 		}
 		again, err := reward.DecodeUser("u", 1, 1, u.Encode())
-		if err != nil || !json.Valid([]byte(u.Encode())) || again.Encode() != u.Encode() {
+		if err != nil || again.Encode() != u.Encode() {
 			t.Errorf("%q became %q, %v", u.Encode(), again.Encode(), err)
 		}
 	})

@@ -1,7 +1,7 @@
 package reward
 
 import (
-	"encoding/json"
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -73,31 +73,29 @@ func (u *UserState) Account(rules *Rules) Account {
 	return a
 }
 
-// stored is what Encode writes.
-type stored struct {
-	Runs   Runs             `json:"r,omitempty"`
-	Counts map[string]int64 `json:"c,omitempty"`
-	Tiers  map[string]int   `json:"t,omitempty"`
-}
-
 // Encode is runs, counts and tiers as text, for a store.
 func (u *UserState) Encode() string {
-	b, err := json.Marshal(stored{u.Runs, u.Counts, u.Tiers})
-	if err != nil {
-		panic("BUG: " + err.Error())
+	b := appendNumber(nil, int64(len(u.Runs)))
+	for _, run := range u.Runs {
+		b = appendNumber(appendNumber(b, int64(run[0])), int64(run[1]))
 	}
-	return string(b)
+	b = appendCounts(b, u.Counts)
+	return string(appendCounts(b, u.Tiers))
 }
 
 // DecodeUser reads what Encode has written.
 func DecodeUser(name string, xp XP, told int64, text string) (*UserState, error) {
-	var s stored
-	if err := json.Unmarshal([]byte(text), &s); err != nil {
+	u, f := NewUser(name), fields(text)
+	u.XP, u.Told = xp, told
+	err := f.list(func() error {
+		first, err1 := f.number()
+		last, err2 := f.number()
+		u.Runs = append(u.Runs, [2]Day{Day(first), Day(last)})
+		return cmp.Or(err1, err2)
+	})
+	err = cmp.Or(err, readCounts(&f, u.Counts), readCounts(&f, u.Tiers))
+	if err != nil {
 		return nil, fmt.Errorf("reward: user %q: %w", name, err)
 	}
-	u := NewUser(name)
-	u.XP, u.Told, u.Runs = xp, told, s.Runs
-	maps.Copy(u.Counts, s.Counts)
-	maps.Copy(u.Tiers, s.Tiers)
 	return u, nil
 }
