@@ -146,6 +146,15 @@ func (b *bed) settled() {
 	})
 }
 
+// behind is how many events wait; 0 while Redis does not say.
+func (b *bed) behind() int64 {
+	s, err := b.queue.State(b.t.Context())
+	if err != nil {
+		return 0
+	}
+	return s.Lag
+}
+
 // add adds events until Redis has said that it has them: some of them twice, then.
 func (b *bed) add(events []queue.Event) {
 	b.t.Helper()
