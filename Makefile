@@ -41,9 +41,10 @@ HOSTILEARGS ?=
 SEEDS ?= 10000
 FIRST ?= 1
 
-# make faults-rewards: EVENTS, one in POISON of which cannot be counted; make rewards-load: RATE (events a second), WORKERS
+# make faults-rewards: EVENTS, one in POISON of which cannot be counted, something breaks EVERY so often; make rewards-load: RATE (events a second), WORKERS
 EVENTS  ?= 1000000
 POISON  ?= 10000
+EVERY   ?= 3s
 RATE    ?= 5000
 WORKERS ?= 2
 
@@ -178,7 +179,7 @@ bench-rewards: ## Compare what PostgreSQL writes for rewards, one event in a tra
 
 .PHONY: faults-rewards
 faults-rewards: ## Count EVENTS while workers, Redis and PostgreSQL are killed, and compare with an oracle
-	$(GO) test ./e2e/rewards -run 'ExactlyOnce|Flushed' -v -timeout 0 -events $(EVENTS) -poison $(POISON)
+	$(GO) test ./e2e/rewards -run 'ExactlyOnce|Flushed' -v -timeout 0 -events $(EVENTS) -poison $(POISON) -fault-every $(EVERY)
 
 .PHONY: rewards-load
 rewards-load: ## Measure from event to ledger and to push, at RATE for a minute with WORKERS (alone on the machine)
