@@ -233,7 +233,7 @@ func TestConfig(t *testing.T) {
 }
 
 func TestScale(t *testing.T) {
-	cfg := Config{}.withDefaults()
+	cfg := Config{MaxHands: 4}.withDefaults()
 	s := newScale(&cfg)
 	want := func(hands, batch int) {
 		t.Helper()
