@@ -215,6 +215,7 @@ func (w *worker) live() {
 		w.log.Reset()
 		cmd := exec.Command(program, w.args...)
 		cmd.Stderr = &w.log
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // also when the test is killed, and cleans up nothing
 		err := cmd.Start()
 		w.cmd = cmd
 		w.mu.Unlock()
