@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -404,7 +405,9 @@ func neverRead(ctx context.Context, t *target, size size) (string, error) {
 	}
 	defer func() { _ = conn.Close() }()
 	ended := t.metric(`millrace_connections_ended_total{reason="slow_consumer"}`)
-	body := bytes.Repeat([]byte("x"), 30<<10)
+	random := make([]byte, 30<<10*3/4)
+	_, _ = rand.Read(random)                             // it never fails
+	body := base64.StdEncoding.AppendEncode(nil, random) // what compresses well would be sent for nothing
 	for n := 0; ; n++ {
 		if err := conn.Publish(ctx, "direct:flood", "", body); err != nil {
 			return "", err

@@ -19,7 +19,7 @@ func TestSmall(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", bin+"/", "../../gateway/cmd/gateway", ".").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
-	o := options{bin: bin, exe: bin + "/hostile", limit: 20 * time.Second, size: size{half: 40, some: 12, time: time.Second, crowd: 60}}
+	o := options{bin: bin, exe: bin + "/hostile", limit: 2 * time.Second, size: size{half: 40, some: 12, time: time.Second, crowd: 60}}
 	dir := t.TempDir()
 	a, end, err := newArena(t.Context(), o, dir)
 	defer func() {
