@@ -79,9 +79,14 @@ func openDescriptors() (fds [4]int, err error) {
 }
 
 // WakeAt makes sure that a turn comes at that time of CLOCK_MONOTONIC (Now), in nanoseconds, instead of at the time
-// asked for before.
+// asked for before. To ask for the same time again costs nothing.
 func (l *Loop) WakeAt(nanos int64) {
-	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(max(nanos, 1))}
+	nanos = max(nanos, 1) // 0 would be no timer at all
+	if nanos == l.wakeAt {
+		return
+	}
+	l.wakeAt = nanos
+	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(nanos)}
 	_ = unix.TimerfdSettime(l.wakeFD, unix.TFD_TIMER_ABSTIME, &spec, nil)
 }
 

@@ -57,6 +57,7 @@ type Loop struct {
 	buf      []byte
 	now      int64
 	yielded  int64
+	wakeAt   int64 // what the timer of WakeAt is set to; 0: nothing
 	wheel    wheel
 	tails    tails
 	outs     outboxes
@@ -288,6 +289,7 @@ func (l *Loop) handle(ev *unix.EpollEvent) {
 		l.advance()
 	case l.wakeFD:
 		drainCounter(l.wakeFD)
+		l.wakeAt = 0
 	default:
 		c := Conn{FD: ev.Fd, Gen: uint32(ev.Pad)}
 		r := l.conns.At(c.FD)

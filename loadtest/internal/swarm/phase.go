@@ -296,10 +296,7 @@ func (s *Swarm) sleep() {
 			}
 		}
 	}
-	if at != s.wake || at <= s.loop.Clock() {
-		s.wake = at
-		s.loop.WakeAt(at)
-	}
+	s.loop.WakeAt(at)
 }
 
 // closeSome begins some closing handshakes.

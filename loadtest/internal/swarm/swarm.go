@@ -27,7 +27,6 @@ type Swarm struct {
 	until     int64 // ns: when the phase ends by itself
 	starts    [PhaseDone + 1]int64
 	events    agenda    // of the steady phase
-	wake      int64     // ns: what the loop was last told
 	bytes     [2]uint64 // sent and received when the steady phase began
 	gaugeTick uint32
 	scratch   []byte // a command
