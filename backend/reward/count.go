@@ -8,13 +8,31 @@ import (
 
 // Tx is a transaction of a store, as [Count] sees it. No other one counts meanwhile.
 type Tx interface {
-	// Insert keeps the facts whose ID is new. It returns these IDs, and of the units of all that it was given all facts that are
-	// kept now.
-	Insert(facts []Fact) (fresh map[string]bool, units []Fact, err error)
-	// Load reads what is known of days and users, which are the caller's to change; what is not known is left out.
-	Load(days []DayKey, users []string) (map[DayKey]*DayState, map[string]*UserState, error)
-	// Save writes everything.
+	// Insert keeps the facts whose ID is new, sorted by ID, and reads what they need: their units and, in the same exchange, what they are likely to change.
+	Insert(facts []Fact, likely Keys) (Found, error)
+	// Load reads what is known of days and users.
+	Load(Keys) (State, error)
+	// Save writes everything. It is the last call.
 	Save(*Changes) error
+}
+
+// Keys name days and users, each once and in their order.
+type Keys struct {
+	Days  []DayKey
+	Users []string
+}
+
+// State is what is known of days and users, which are the caller's to change; what is not known is left out.
+type State struct {
+	Days  map[DayKey]*DayState
+	Users map[string]*UserState
+}
+
+// Found is what a transaction knows when it has kept facts.
+type Found struct {
+	Fresh map[string]bool // IDs that were new
+	Units []Fact          // all facts that are kept now of the units of all that was given
+	State                 // of what is likely to change
 }
 
 // Changes is what a transaction writes, each list in the order of its keys.
@@ -24,11 +42,13 @@ type Changes struct {
 	Scores []Score
 }
 
-// Score is what is added to a user's score in a team and a period.
+// Score is what a day adds to a user's scores in a team: in each of the day's [Periods].
 type Score struct {
-	Team, Period, User string
-	XP                 XP
-	Reached            int64 // unix ms: if later than what is known, it is the time of the score
+	Team    string
+	Day     Day
+	User    string
+	XP      XP
+	Reached int64 // unix ms: if later than what is known, it is the time of the score
 }
 
 // MaxBatch is the most events of one call of Count.
@@ -50,23 +70,59 @@ func Count(tx Tx, rules *Rules, events []Event) (Counted, error) {
 		facts = append(facts, FactOf(e))
 	}
 	slices.SortFunc(facts, func(a, b Fact) int { return cmp.Compare(a.ID, b.ID) })
-	fresh, units, err := tx.Insert(facts)
+	likely := rules.likely(facts)
+	found, err := tx.Insert(facts, likely)
 	if err != nil {
 		return c, err
 	}
-	c.Fresh, c.Duplicates = len(fresh), len(events)-len(fresh)
-	if len(fresh) == 0 {
+	c.Fresh, c.Duplicates = len(found.Fresh), len(events)-len(found.Fresh)
+	if len(found.Fresh) == 0 {
 		return c, nil
 	}
 	d := newDiff(rules)
-	d.compare(units, fresh)
-	days, users, err := tx.Load(d.keys())
-	if err != nil {
-		return c, err
+	d.compare(found.Units, found.Fresh)
+	if rest := d.keys().without(likely); len(rest.Days)+len(rest.Users) > 0 {
+		more, err := tx.Load(rest)
+		if err != nil {
+			return c, err
+		}
+		maps.Copy(found.Days, more.Days)
+		maps.Copy(found.Users, more.Users)
 	}
-	changes, gains := d.apply(days, users)
+	changes, gains := d.apply(found.State)
 	c.Gains = gains
 	return c, tx.Save(changes)
+}
+
+// likely are the days and users to whom facts give something, if nothing else is known of their units.
+func (r *Rules) likely(facts []Fact) Keys {
+	days, users := make(map[DayKey]bool, len(facts)), make(map[string]bool, len(facts))
+	for i := range facts {
+		if user, xp := r.Worth(&facts[i].Event); xp > 0 {
+			days[DayKey{user, DayOf(facts[i].At)}] = true
+			users[user] = true
+		}
+	}
+	return sortedKeys(days, users)
+}
+
+func sortedKeys[V any](days map[DayKey]V, users map[string]bool) Keys {
+	return Keys{slices.SortedFunc(maps.Keys(days), compareDays), slices.Sorted(maps.Keys(users))}
+}
+
+// without are the keys that others do not have.
+func (k Keys) without(others Keys) (out Keys) {
+	for _, day := range k.Days {
+		if _, ok := slices.BinarySearchFunc(others.Days, day, compareDays); !ok {
+			out.Days = append(out.Days, day)
+		}
+	}
+	for _, user := range k.Users {
+		if _, ok := slices.BinarySearch(others.Users, user); !ok {
+			out.Users = append(out.Users, user)
+		}
+	}
+	return out
 }
 
 // diff is what a set of facts changes.
@@ -75,15 +131,14 @@ type diff struct {
 	days    map[DayKey]map[slot]int64
 	counts  map[string]map[string]int64 // by user and kind
 	active  map[string][]Day            // by user
-	reached map[Score]int64             // by team, period and user
+	reached map[Score]int64             // by team, day and user
 	last    map[string]*Event           // the newest of each user
-	periods periods
 }
 
 func newDiff(rules *Rules) *diff {
 	return &diff{
 		rules: rules, days: make(map[DayKey]map[slot]int64), counts: make(map[string]map[string]int64), active: make(map[string][]Day),
-		reached: make(map[Score]int64), last: make(map[string]*Event), periods: make(periods),
+		reached: make(map[Score]int64), last: make(map[string]*Event),
 	}
 }
 
@@ -119,6 +174,12 @@ func (d *diff) compare(units []Fact, fresh map[string]bool) {
 			}
 		}
 	}
+	for k, slots := range d.days { // what is as before is neither read nor written
+		maps.DeleteFunc(slots, func(_ slot, n int64) bool { return n == 0 })
+		if len(slots) == 0 {
+			delete(d.days, k)
+		}
+	}
 }
 
 func (d *diff) add(m mark, s slot, n int64) {
@@ -147,14 +208,12 @@ func (d *diff) note(e *Event) {
 	if xp == 0 || e.Team == "" {
 		return
 	}
-	for _, period := range d.periods.of(DayOf(e.At)) {
-		k := Score{Team: e.Team, Period: period, User: user}
-		d.reached[k] = max(d.reached[k], e.At)
-	}
+	k := Score{Team: e.Team, Day: DayOf(e.At), User: user}
+	d.reached[k] = max(d.reached[k], e.At)
 }
 
-// keys are what is to be loaded, sorted.
-func (d *diff) keys() ([]DayKey, []string) {
+// keys are what is to be known.
+func (d *diff) keys() Keys {
 	users := make(map[string]bool)
 	for k := range d.days {
 		users[k.User] = true
@@ -162,7 +221,7 @@ func (d *diff) keys() ([]DayKey, []string) {
 	for user := range d.counts {
 		users[user] = true
 	}
-	return slices.SortedFunc(maps.Keys(d.days), compareDays), slices.Sorted(maps.Keys(users))
+	return sortedKeys(d.days, users)
 }
 
 func compareDays(a, b DayKey) int {
@@ -170,14 +229,14 @@ func compareDays(a, b DayKey) int {
 }
 
 // apply changes days and users, and says what there is to write and to tell.
-func (d *diff) apply(days map[DayKey]*DayState, users map[string]*UserState) (*Changes, []Gain) {
+func (d *diff) apply(known State) (*Changes, []Gain) {
 	out := new(Changes)
-	keys, names := d.keys()
+	keys := d.keys()
 	gained := make(map[string]XP)
 	scores := make(map[Score]XP)
-	for _, k := range keys {
+	for _, k := range keys.Days {
 		day := newDay(k)
-		if old := days[k]; old != nil {
+		if old := known.Days[k]; old != nil {
 			day = old
 		}
 		before := day.Teams
@@ -185,13 +244,13 @@ func (d *diff) apply(days map[DayKey]*DayState, users map[string]*UserState) (*C
 			day.add(s, n)
 		}
 		day.score(d.rules.Era(k.Day))
-		gained[k.User] += rise(scores, d.periods, k, before, day.Teams)
+		gained[k.User] += rise(scores, k, before, day.Teams)
 		out.Days = append(out.Days, day)
 	}
 	var gains []Gain
-	for _, name := range names {
+	for _, name := range keys.Users {
 		u := NewUser(name)
-		if old := users[name]; old != nil {
+		if old := known.Users[name]; old != nil {
 			u = old
 		}
 		had := u.XP
@@ -218,27 +277,12 @@ func (d *diff) apply(days map[DayKey]*DayState, users map[string]*UserState) (*C
 	return out, gains
 }
 
-// periods are those of days that were asked for: [Periods] takes long to write, and nearly all of a batch is of one day.
-type periods map[Day][3]string
-
-func (p periods) of(d Day) [3]string {
-	out, ok := p[d]
-	if !ok {
-		out = Periods(d)
-		p[d] = out
-	}
-	return out
-}
-
 // rise adds to scores what a day is worth more in each team, and returns what it is worth more in all.
-func rise(scores map[Score]XP, known periods, k DayKey, before, after map[string]XP) (sum XP) {
+func rise(scores map[Score]XP, k DayKey, before, after map[string]XP) (sum XP) {
 	add := func(team string, xp XP) {
 		sum += xp
-		if team == "" {
-			return
-		}
-		for _, period := range known.of(k.Day) {
-			scores[Score{Team: team, Period: period, User: k.User}] += xp
+		if team != "" {
+			scores[Score{Team: team, Day: k.Day, User: k.User}] += xp
 		}
 	}
 	for team, xp := range before {
@@ -266,5 +310,5 @@ func (d *diff) scores(xp map[Score]XP) (out []Score) {
 }
 
 func compareScores(a, b Score) int {
-	return cmp.Or(cmp.Compare(a.Team, b.Team), cmp.Compare(a.Period, b.Period), cmp.Compare(a.User, b.User))
+	return cmp.Or(cmp.Compare(a.Team, b.Team), cmp.Compare(a.Day, b.Day), cmp.Compare(a.User, b.User))
 }

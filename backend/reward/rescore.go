@@ -37,7 +37,7 @@ func Rescore(all *Everything, rules *Rules) (*Changes, Rescored) {
 	}
 	d := newDiff(rules)
 	d.compare(all.Facts, fresh)
-	changes, _ := d.apply(nil, nil)
+	changes, _ := d.apply(State{})
 	changes.Scores = nil
 
 	out := Rescored{Rules: rules.Version, Facts: len(all.Facts)}
@@ -53,11 +53,11 @@ func Rescore(all *Everything, rules *Rules) (*Changes, Rescored) {
 			day = newDay(k)
 			changes.Days = append(changes.Days, day)
 		}
-		rise(scores, d.periods, k, old.Teams, day.Teams)
+		rise(scores, k, old.Teams, day.Teams)
 		delete(newDays, k)
 	}
 	for k, day := range newDays {
-		rise(scores, d.periods, k, nil, day.Teams)
+		rise(scores, k, nil, day.Teams)
 	}
 	slices.SortFunc(changes.Days, func(a, b *DayState) int { return compareDays(a.DayKey, b.DayKey) })
 	d.reached = make(map[Score]int64)

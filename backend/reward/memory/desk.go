@@ -89,8 +89,9 @@ func (s *Store) Refresh(_ context.Context, since time.Time) (bool, error) {
 	periods := reward.Periods(reward.DayOf(s.asOf.UnixMilli()))
 	sorted := make(map[[2]string][]reward.Entry)
 	for k, e := range s.scores {
-		if e.XP > 0 && slices.Contains(periods[:], k.Period) && s.purse(k.User).Privacy != reward.Out && s.member(k.Team, k.User) {
-			sorted[[2]string{k.Team, k.Period}] = append(sorted[[2]string{k.Team, k.Period}], e)
+		team, period, user := k[0], k[1], k[2]
+		if e.XP > 0 && slices.Contains(periods[:], period) && s.purse(user).Privacy != reward.Out && s.member(team, user) {
+			sorted[[2]string{team, period}] = append(sorted[[2]string{team, period}], e)
 		}
 	}
 	clear(s.boards)

@@ -23,7 +23,7 @@ type Store struct {
 	units    map[string][]string                    // Guarded by mu. IDs by unit.
 	days     map[reward.DayKey]*reward.DayState     // Guarded by mu.
 	users    map[string]*reward.UserState           // Guarded by mu.
-	scores   map[reward.Score]reward.Entry          // Guarded by mu. By team, period and user.
+	scores   map[[3]string]reward.Entry             // Guarded by mu. By team, period and user.
 	purses   map[string]reward.Purse                // Guarded by mu.
 	redeemed map[[2]string]bool                     // Guarded by mu. By user and ID.
 	boards   map[[2]string]map[string]reward.Leader // Guarded by mu. Leaderboards by team and period, as of the last refresh.
@@ -38,7 +38,7 @@ func New(rules *reward.Rules, member func(team, user string) bool, now func() ti
 	return &Store{
 		rules: rules, member: member, now: now,
 		facts: make(map[string]reward.Fact), units: make(map[string][]string), days: make(map[reward.DayKey]*reward.DayState),
-		users: make(map[string]*reward.UserState), scores: make(map[reward.Score]reward.Entry), purses: make(map[string]reward.Purse),
+		users: make(map[string]*reward.UserState), scores: make(map[[3]string]reward.Entry), purses: make(map[string]reward.Purse),
 		redeemed: make(map[[2]string]bool), boards: make(map[[2]string]map[string]reward.Leader),
 	}
 }
@@ -89,7 +89,7 @@ func (s *Store) Rescore(_ context.Context, rules *reward.Rules, dry bool) (rewar
 type tx Store
 
 // Insert implements [reward.Tx].
-func (t *tx) Insert(facts []reward.Fact) (map[string]bool, []reward.Fact, error) {
+func (t *tx) Insert(facts []reward.Fact, likely reward.Keys) (reward.Found, error) {
 	fresh, units := make(map[string]bool), make(map[string]bool)
 	for _, f := range facts {
 		units[f.Unit] = true
@@ -106,23 +106,24 @@ func (t *tx) Insert(facts []reward.Fact) (map[string]bool, []reward.Fact, error)
 			all = append(all, t.facts[id])
 		}
 	}
-	return fresh, all, nil
+	state, err := t.Load(likely)
+	return reward.Found{Fresh: fresh, Units: all, State: state}, err
 }
 
 // Load implements [reward.Tx].
-func (t *tx) Load(keys []reward.DayKey, names []string) (map[reward.DayKey]*reward.DayState, map[string]*reward.UserState, error) {
+func (t *tx) Load(keys reward.Keys) (reward.State, error) {
 	days, users := make(map[reward.DayKey]*reward.DayState), make(map[string]*reward.UserState)
-	for _, k := range keys {
+	for _, k := range keys.Days {
 		if d := t.days[k]; d != nil {
 			days[k] = d.Clone()
 		}
 	}
-	for _, name := range names {
+	for _, name := range keys.Users {
 		if u := t.users[name]; u != nil {
 			users[name] = u.Clone()
 		}
 	}
-	return days, users, nil
+	return reward.State{Days: days, Users: users}, nil
 }
 
 // Save implements [reward.Tx].
@@ -134,9 +135,11 @@ func (t *tx) Save(c *reward.Changes) error {
 		t.users[u.User] = u
 	}
 	for _, score := range c.Scores {
-		k := reward.Score{Team: score.Team, Period: score.Period, User: score.User}
-		e := t.scores[k]
-		t.scores[k] = reward.Entry{User: score.User, XP: e.XP + score.XP, Reached: max(e.Reached, score.Reached)}
+		for _, period := range reward.Periods(score.Day) {
+			k := [3]string{score.Team, period, score.User}
+			e := t.scores[k]
+			t.scores[k] = reward.Entry{User: score.User, XP: e.XP + score.XP, Reached: max(e.Reached, score.Reached)}
+		}
 	}
 	return nil
 }

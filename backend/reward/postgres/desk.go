@@ -50,14 +50,14 @@ const setUser = "SELECT set_config('app.user_id', $1, true)"
 // Account implements [reward.Desk].
 func (d *Desk) Account(ctx context.Context, user string) (a reward.Account, err error) {
 	err = pgx.BeginTxFunc(ctx, d.pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(pg pgx.Tx) error {
-		a, _, err = d.account(&tx{ctx, pg}, user, "")
+		a, _, err = d.account(ctx, pg, user, "")
 		return err
 	})
 	return a, err
 }
 
 // account reads an account; more is what follows the query of the purse.
-func (d *Desk) account(t *tx, user, more string) (a reward.Account, p reward.Purse, err error) {
+func (d *Desk) account(ctx context.Context, pg pgx.Tx, user, more string) (a reward.Account, p reward.Purse, err error) {
 	u := reward.NewUser(user)
 	p = reward.NewPurse()
 	b := &pgx.Batch{}
@@ -72,7 +72,7 @@ func (d *Desk) account(t *tx, user, more string) (a reward.Account, p reward.Pur
 		}
 		return err
 	})
-	if err := t.send(b); err != nil {
+	if err := pg.SendBatch(ctx, b).Close(); err != nil {
 		return a, p, err
 	}
 	a = u.Account(d.rules)
@@ -89,14 +89,13 @@ func ifAny(err error) error {
 
 // change changes a purse, if it is of that version. The version is part of what is written, too, so of two at the same time one
 // changes nothing.
-func (d *Desk) change(ctx context.Context, user string, version int64, f func(*tx, *reward.Account, *reward.Purse) error) (out reward.Account, err error) {
+func (d *Desk) change(ctx context.Context, user string, version int64, f func(pgx.Tx, *reward.Account, *reward.Purse) error) (out reward.Account, err error) {
 	err = pgx.BeginFunc(ctx, d.pool, func(pg pgx.Tx) error {
-		t := &tx{ctx, pg}
-		a, p, err := d.account(t, user, " FOR UPDATE")
+		a, p, err := d.account(ctx, pg, user, " FOR UPDATE")
 		if err != nil {
 			return err
 		}
-		if err := f(t, &a, &p); err != nil {
+		if err := f(pg, &a, &p); err != nil {
 			return err
 		}
 		if p.Version != version {
@@ -114,7 +113,7 @@ func (d *Desk) change(ctx context.Context, user string, version int64, f func(*t
 			return err
 		}
 		if tag.RowsAffected() == 0 {
-			a, _, err := d.account(t, user, "")
+			a, _, err := d.account(ctx, pg, user, "")
 			return errors.Join(err, &reward.VersionError{Current: a})
 		}
 		p.Version++
@@ -127,7 +126,7 @@ func (d *Desk) change(ctx context.Context, user string, version int64, f func(*t
 
 // SetPrivacy implements [reward.Desk].
 func (d *Desk) SetPrivacy(ctx context.Context, user string, privacy reward.Privacy, version int64) (reward.Account, error) {
-	return d.change(ctx, user, version, func(_ *tx, _ *reward.Account, p *reward.Purse) error {
+	return d.change(ctx, user, version, func(_ pgx.Tx, _ *reward.Account, p *reward.Purse) error {
 		p.Privacy = privacy
 		return nil
 	})
@@ -138,8 +137,8 @@ func (d *Desk) Redeem(ctx context.Context, user string, r reward.Redemption, ver
 	if err := r.Check(); err != nil {
 		return reward.Account{}, err
 	}
-	return d.change(ctx, user, version, func(t *tx, a *reward.Account, p *reward.Purse) error {
-		tag, err := t.pg.Exec(ctx, "INSERT INTO reward.redeemed (user_id, id, item, cost) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING", user, r.ID, r.Item, int64(r.Cost))
+	return d.change(ctx, user, version, func(pg pgx.Tx, a *reward.Account, p *reward.Purse) error {
+		tag, err := pg.Exec(ctx, "INSERT INTO reward.redeemed (user_id, id, item, cost) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING", user, r.ID, r.Item, int64(r.Cost))
 		switch {
 		case err != nil:
 			return err
@@ -154,7 +153,7 @@ func (d *Desk) Redeem(ctx context.Context, user string, r reward.Redemption, ver
 
 // Claim implements [reward.Desk].
 func (d *Desk) Claim(ctx context.Context, user string, level, version int64) (reward.Account, error) {
-	return d.change(ctx, user, version, func(_ *tx, a *reward.Account, p *reward.Purse) error {
+	return d.change(ctx, user, version, func(_ pgx.Tx, a *reward.Account, p *reward.Purse) error {
 		if p.Version != version {
 			return nil
 		}
@@ -166,7 +165,6 @@ func (d *Desk) Claim(ctx context.Context, user string, level, version int64) (re
 func (d *Desk) Leaders(ctx context.Context, user string, q reward.Query) (out reward.Leaders, err error) {
 	q = q.Bound()
 	err = pgx.BeginTxFunc(ctx, d.replica, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(pg pgx.Tx) error {
-		t := &tx{ctx, pg}
 		member := false
 		const seen = "SELECT rank, user_id, xp FROM reward.seen_leaders WHERE team = $1 AND period = $2"
 		var mine, before, behind []reward.Leader
@@ -180,7 +178,7 @@ func (d *Desk) Leaders(ctx context.Context, user string, q reward.Query) (out re
 		if q.Around > 0 {
 			b.Queue(seen+" AND user_id = $3", q.Team, q.Period, user).Query(into(&mine, scanLeader))
 		}
-		if err := t.send(b); err != nil {
+		if err := pg.SendBatch(ctx, b).Close(); err != nil {
 			return err
 		}
 		if !member {
@@ -193,7 +191,7 @@ func (d *Desk) Leaders(ctx context.Context, user string, q reward.Query) (out re
 		b = &pgx.Batch{}
 		b.Queue(seen+" AND rank < $3 ORDER BY rank DESC"+limit, q.Team, q.Period, mine[0].Rank).Query(into(&before, scanLeader))
 		b.Queue(seen+" AND rank > $3 ORDER BY rank"+limit, q.Team, q.Period, mine[0].Rank).Query(into(&behind, scanLeader))
-		if err := t.send(b); err != nil {
+		if err := pg.SendBatch(ctx, b).Close(); err != nil {
 			return err
 		}
 		out.Around = reward.SortLeaders(slices.Concat(before, mine, behind))

@@ -44,30 +44,20 @@ func (s *Store) Close() error {
 
 // Count implements [reward.Store].
 func (s *Store) Count(ctx context.Context, events []reward.Event) (c reward.Counted, err error) {
-	err = s.locked(ctx, func(t *tx) error {
+	err = s.within(ctx, func(t *tx) error {
 		c, err = reward.Count(t, s.rules, events)
-		return err
+		if e, ok := errors.AsType[*pgconn.PgError](err); ok && ofData(e) {
+			err = &reward.DataError{Err: e}
+		}
+		if err != nil {
+			return err
+		}
+		return t.settle()
 	})
-	if e, ok := errors.AsType[*pgconn.PgError](err); ok && ofData(e) {
-		err = &reward.DataError{Err: e}
-	}
 	if err != nil {
 		return reward.Counted{}, err
 	}
 	return c, nil
-}
-
-// locked runs a transaction that takes the lock, and returns when the disk has it.
-func (s *Store) locked(ctx context.Context, f func(*tx) error) error {
-	if err := pgx.BeginFunc(ctx, s.pool, func(pg pgx.Tx) error { return f(&tx{ctx, pg}) }); err != nil {
-		return err
-	}
-	return s.flush(ctx)
-}
-
-func (s *Store) flush(ctx context.Context) error {
-	_, err := s.pool.Exec(ctx, flush)
-	return err
 }
 
 // ofData reports whether the same rows would meet the error again: of a value, of a constraint, of a limit (SQLSTATE classes 22, 23
@@ -86,7 +76,7 @@ func (s *Store) Known(ctx context.Context, ids []string) ([]bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.flush(ctx); err != nil { // it may be of a batch that the disk does not have yet
+	if _, err := s.pool.Exec(ctx, flush); err != nil { // it may be of a batch that the disk does not have yet
 		return nil, err
 	}
 	known := make(map[string]bool, len(found))
@@ -102,21 +92,25 @@ func (s *Store) Known(ctx context.Context, ids []string) ([]bool, error) {
 
 // Refresh implements [reward.Store]. It runs on the primary; replicas get what it has made.
 func (s *Store) Refresh(ctx context.Context, since time.Time) (did bool, err error) {
-	err = s.pool.QueryRow(ctx, "SELECT reward.refresh($1::timestamptz)", since).Scan(&did)
+	err = s.within(ctx, func(t *tx) error {
+		if err := t.settle(); err != nil { // what a worker has left that died behind its batch
+			return err
+		}
+		return t.conn.QueryRow(ctx, "SELECT reward.refresh($1::timestamptz)", since).Scan(&did)
+	})
 	return did, err
 }
 
 // Rescore implements [reward.Store].
 func (s *Store) Rescore(ctx context.Context, rules *reward.Rules, dry bool) (out reward.Rescored, err error) {
-	err = s.locked(ctx, func(t *tx) error {
-		if _, err := t.pg.Exec(ctx, lock); err != nil {
-			return err
-		}
+	err = s.within(ctx, func(t *tx) error {
 		var all reward.Everything
 		b := &pgx.Batch{}
+		begin(b)
+		b.Queue(lock)
 		b.Queue("SELECT " + factColumns + " FROM reward.facts").Query(into(&all.Facts, scanFact))
-		b.Queue("SELECT user_id, day, state FROM reward.days").Query(into(&all.Days, scanDay))
-		b.Queue("SELECT user_id, xp, told, state FROM reward.users").Query(into(&all.Users, scanUser))
+		b.Queue("SELECT user_id, day, state FROM reward.days").Query(into(&all.Days, t.scanDay))
+		b.Queue("SELECT user_id, xp, told, state FROM reward.users").Query(into(&all.Users, t.scanUser))
 		if err := t.send(b); err != nil {
 			return err
 		}
@@ -124,7 +118,10 @@ func (s *Store) Rescore(ctx context.Context, rules *reward.Rules, dry bool) (out
 		if changes, out = reward.Rescore(&all, rules); dry {
 			return nil
 		}
-		return t.Save(changes)
+		if err := t.Save(changes); err != nil {
+			return err
+		}
+		return t.settle()
 	})
 	return out, err
 }

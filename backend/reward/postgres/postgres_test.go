@@ -126,7 +126,7 @@ func testRights(t *testing.T, b *bed) {
 			"SELECT * FROM reward.leaders", "SELECT * FROM reward.seen_leaders", "SELECT * FROM reward.purses", "REFRESH MATERIALIZED VIEW reward.leaders",
 		},
 		"app": {
-			"SELECT * FROM reward.leaders", "SELECT * FROM reward.scores", "SELECT * FROM reward.facts", "SELECT * FROM reward.days", "UPDATE reward.users SET xp = 1",
+			"SELECT * FROM reward.leaders", "SELECT * FROM reward.scores", "SELECT * FROM reward.facts", "SELECT * FROM reward.days", "SELECT * FROM reward.score_changes", "UPDATE reward.users SET xp = 1",
 			"INSERT INTO reward.purses VALUES ('eve', 0, 1, 'public', 1)", "DELETE FROM reward.redeemed", "SELECT reward.refresh(now())",
 		},
 	} {

@@ -4,12 +4,13 @@ import (
 	"context"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/millracehq/millrace/backend/reward"
 )
 
 // settings are the transaction's. Everything is looked up by index and with plans that do not depend on how large a batch is: what the planner takes for better while
-// tables are young reads them whole. And the lock is not held until the disk has it: see flush.
+// tables are young reads them whole. And the lock is not held until the disk has it: see settle.
 const settings = `SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
 	set_config('plan_cache_mode', 'force_generic_plan', true), set_config('synchronous_commit', 'off', true)`
 
@@ -17,17 +18,37 @@ const settings = `SELECT set_config('enable_seqscan', 'off', true), set_config('
 // time. What comes behind the lock sees all that those have committed who had it before.
 const lock = "SELECT pg_advisory_xact_lock(7236420)"
 
-// flush makes durable what was committed before: it is a transaction of its own, whose commit waits for the disk (and for synchronous replicas, if there are any) while
-// the next batch is counted.
-const flush = "SELECT pg_logical_emit_message(true, 'millrace', '')"
-
-// tx is a transaction that counts.
+// tx is a transaction that counts. It is begun by the first exchange and committed by the last one, so that there is none for either.
 type tx struct {
-	ctx context.Context //nolint:containedctx // it lives as long as one call
-	pg  pgx.Tx
+	ctx  context.Context //nolint:containedctx // it lives as long as one call
+	conn *pgx.Conn
+
+	days  map[reward.DayKey]bool // that have a row
+	users map[string]bool        // that have one
 }
 
-func (t *tx) send(b *pgx.Batch) error { return t.pg.SendBatch(t.ctx, b).Close() }
+// within has f run a transaction on a connection, and ends it if f has not. (A connection that is still in one is closed by the pool.)
+func (s *Store) within(ctx context.Context, f func(*tx) error) error {
+	return s.pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
+		t := &tx{ctx: ctx, conn: c.Conn(), days: make(map[reward.DayKey]bool), users: make(map[string]bool)}
+		err := f(t)
+		if t.open() {
+			_, _ = t.conn.Exec(ctx, "ROLLBACK")
+		}
+		return err
+	})
+}
+
+// open reports whether the transaction has begun and has not ended.
+func (t *tx) open() bool { return !t.conn.IsClosed() && t.conn.PgConn().TxStatus() != 'I' }
+
+func (t *tx) send(b *pgx.Batch) error { return t.conn.SendBatch(t.ctx, b).Close() }
+
+// begin queues what a transaction begins with.
+func begin(b *pgx.Batch) {
+	b.Queue("BEGIN")
+	b.Queue(settings)
+}
 
 const factColumns = "id, unit, ord, kind, user_id, team, subject, whom, at, prio, est, born"
 
@@ -35,13 +56,24 @@ func scanFact(row pgx.CollectableRow) (f reward.Fact, err error) {
 	return f, row.Scan(&f.ID, &f.Unit, &f.Order, &f.Kind, &f.User, &f.Team, &f.Subject, &f.Whom, &f.At, &f.Prio, &f.Est, &f.Born)
 }
 
-func scanDay(row pgx.CollectableRow) (*reward.DayState, error) {
+// scanDay reads a day, which has a row then.
+func (t *tx) scanDay(row pgx.CollectableRow) (*reward.DayState, error) {
 	var k reward.DayKey
 	var state string
 	if err := row.Scan(&k.User, &k.Day, &state); err != nil {
 		return nil, err
 	}
+	t.days[k] = true
 	return reward.DecodeDay(k, state)
+}
+
+// scanUser reads a user, who has a row then.
+func (t *tx) scanUser(row pgx.CollectableRow) (*reward.UserState, error) {
+	u, err := scanUser(row)
+	if err == nil {
+		t.users[u.User] = true
+	}
+	return u, err
 }
 
 func scanUser(row pgx.CollectableRow) (*reward.UserState, error) {
@@ -63,11 +95,10 @@ func into[T any](to *[]T, scan pgx.RowToFunc[T]) func(pgx.Rows) error {
 }
 
 // Insert implements [reward.Tx]. The facts are sorted by ID, so that of two transactions with the same facts one waits for the other, and never each for each.
-func (t *tx) Insert(facts []reward.Fact) (map[string]bool, []reward.Fact, error) {
+func (t *tx) Insert(facts []reward.Fact, likely reward.Keys) (out reward.Found, err error) {
 	var ids, units []string
-	var found []reward.Fact
 	b := &pgx.Batch{}
-	b.Queue(settings)
+	begin(b)
 	b.Queue("INSERT INTO reward.facts ("+factColumns+`)
 		SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[])
 		ON CONFLICT (id) DO NOTHING RETURNING id`, columns(facts)...).Query(into(&ids, pgx.RowTo[string]))
@@ -79,15 +110,17 @@ func (t *tx) Insert(facts []reward.Fact) (map[string]bool, []reward.Fact, error)
 			units = append(units, unit)
 		}
 	}
-	b.Queue("SELECT "+factColumns+" FROM reward.facts WHERE unit = ANY ($1::text[])", units).Query(into(&found, scanFact))
+	b.Queue("SELECT "+factColumns+" FROM reward.facts WHERE unit = ANY ($1::text[])", units).Query(into(&out.Units, scanFact))
+	known := t.look(b, likely)
 	if err := t.send(b); err != nil {
-		return nil, nil, err
+		return out, err
 	}
-	fresh := make(map[string]bool, len(ids))
+	out.Fresh = make(map[string]bool, len(ids))
 	for _, id := range ids {
-		fresh[id] = true
+		out.Fresh[id] = true
 	}
-	return fresh, found, nil
+	out.State = known()
+	return out, nil
 }
 
 // columns are the facts as arrays, in the order of factColumns.
@@ -108,59 +141,38 @@ func columns(facts []reward.Fact) []any {
 }
 
 // Load implements [reward.Tx].
-func (t *tx) Load(keys []reward.DayKey, names []string) (map[reward.DayKey]*reward.DayState, map[string]*reward.UserState, error) {
-	users, numbers := make([]string, len(keys)), make([]int64, len(keys))
-	for i, k := range keys {
-		users[i], numbers[i] = k.User, int64(k.Day)
-	}
-	var foundDays []*reward.DayState
-	var foundUsers []*reward.UserState
+func (t *tx) Load(keys reward.Keys) (reward.State, error) {
 	b := &pgx.Batch{}
-	b.Queue("SELECT d.user_id, d.day, d.state FROM unnest($1::text[], $2::bigint[]) AS k (u, d) JOIN reward.days d ON d.user_id = k.u AND d.day = k.d", users, numbers).
-		Query(into(&foundDays, scanDay))
-	b.Queue("SELECT user_id, xp, told, state FROM reward.users WHERE user_id = ANY ($1::text[])", names).Query(into(&foundUsers, scanUser))
+	known := t.look(b, keys)
 	if err := t.send(b); err != nil {
-		return nil, nil, err
+		return reward.State{}, err
 	}
-	outDays, outUsers := make(map[reward.DayKey]*reward.DayState), make(map[string]*reward.UserState)
-	for _, d := range foundDays {
-		outDays[d.DayKey] = d
-	}
-	for _, u := range foundUsers {
-		outUsers[u.User] = u
-	}
-	return outDays, outUsers, nil
+	return known(), nil
 }
 
-// Save implements [reward.Tx].
-func (t *tx) Save(c *reward.Changes) error {
-	b := &pgx.Batch{}
-	if n := len(c.Days); n > 0 {
-		users, days, states := make([]string, n), make([]int64, n), make([]string, n)
-		for i, d := range c.Days {
-			users[i], days[i], states[i] = d.User, int64(d.Day), d.Encode()
+// look queues what reads days and users; what it returns is to be called when that was sent.
+func (t *tx) look(b *pgx.Batch, keys reward.Keys) func() reward.State {
+	var days []*reward.DayState
+	var users []*reward.UserState
+	if n := len(keys.Days); n > 0 {
+		names, numbers := make([]string, n), make([]int64, n)
+		for i, k := range keys.Days {
+			names[i], numbers[i] = k.User, int64(k.Day)
 		}
-		b.Queue(`INSERT INTO reward.days (user_id, day, state) SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[])
-			ON CONFLICT (user_id, day) DO UPDATE SET state = excluded.state`, users, days, states)
+		b.Queue("SELECT d.user_id, d.day, d.state FROM unnest($1::text[], $2::bigint[]) AS k (u, d) JOIN reward.days d ON d.user_id = k.u AND d.day = k.d", names, numbers).
+			Query(into(&days, t.scanDay))
 	}
-	if n := len(c.Users); n > 0 {
-		users, xps, tolds, states := make([]string, n), make([]int64, n), make([]int64, n), make([]string, n)
-		for i, u := range c.Users {
-			users[i], xps[i], tolds[i], states[i] = u.User, int64(u.XP), u.Told, u.Encode()
+	if len(keys.Users) > 0 {
+		b.Queue("SELECT user_id, xp, told, state FROM reward.users WHERE user_id = ANY ($1::text[])", keys.Users).Query(into(&users, t.scanUser))
+	}
+	return func() reward.State {
+		out := reward.State{Days: make(map[reward.DayKey]*reward.DayState, len(days)), Users: make(map[string]*reward.UserState, len(users))}
+		for _, d := range days {
+			out.Days[d.DayKey] = d
 		}
-		b.Queue(`INSERT INTO reward.users (user_id, xp, told, state) SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[])
-			ON CONFLICT (user_id) DO UPDATE SET xp = excluded.xp, told = excluded.told, state = excluded.state`, users, xps, tolds, states)
-	}
-	if n := len(c.Scores); n > 0 {
-		teams, periods, users := make([]string, n), make([]string, n), make([]string, n)
-		xps, reached := make([]int64, n), make([]int64, n)
-		for i, s := range c.Scores {
-			teams[i], periods[i], users[i], xps[i], reached[i] = s.Team, s.Period, s.User, int64(s.XP), s.Reached
+		for _, u := range users {
+			out.Users[u.User] = u
 		}
-		b.Queue(`INSERT INTO reward.scores AS s (team, period, user_id, xp, reached)
-			SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[])
-			ON CONFLICT (team, period, user_id) DO UPDATE SET xp = s.xp + excluded.xp, reached = greatest(s.reached, excluded.reached)`,
-			teams, periods, users, xps, reached)
+		return out
 	}
-	return t.send(b)
 }

@@ -163,22 +163,22 @@ func collect[T any](t *tx, fields func(*T) []any, query string, args ...any) (ou
 }
 
 // Insert implements [reward.Tx].
-func (t *tx) Insert(facts []reward.Fact) (fresh map[string]bool, units []reward.Fact, err error) {
-	fresh = make(map[string]bool)
+func (t *tx) Insert(facts []reward.Fact, likely reward.Keys) (out reward.Found, err error) {
+	out.Fresh = make(map[string]bool)
 	insert, err := t.sql.PrepareContext(t.ctx, "INSERT INTO reward_facts ("+factColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING")
 	if err != nil {
-		return nil, nil, err
+		return out, err
 	}
 	defer insert.Close()
 	for i := range facts {
 		res, err := insert.ExecContext(t.ctx, fields(&facts[i])...)
 		if err != nil {
-			return nil, nil, err
+			return out, err
 		}
 		if n, err := res.RowsAffected(); err != nil {
-			return nil, nil, err
+			return out, err
 		} else if n == 1 {
-			fresh[facts[i].ID] = true
+			out.Fresh[facts[i].ID] = true
 		}
 	}
 	seen := make(map[string]bool)
@@ -187,36 +187,37 @@ func (t *tx) Insert(facts []reward.Fact) (fresh map[string]bool, units []reward.
 			seen[unit] = true
 			found, err := t.facts("SELECT "+factColumns+" FROM reward_facts WHERE unit = ?", unit)
 			if err != nil {
-				return nil, nil, err
+				return out, err
 			}
-			units = append(units, found...)
+			out.Units = append(out.Units, found...)
 		}
 	}
-	return fresh, units, nil
+	out.State, err = t.Load(likely)
+	return out, err
 }
 
 // Load implements [reward.Tx].
-func (t *tx) Load(keys []reward.DayKey, names []string) (map[reward.DayKey]*reward.DayState, map[string]*reward.UserState, error) {
-	days, users := make(map[reward.DayKey]*reward.DayState), make(map[string]*reward.UserState)
-	for _, k := range keys {
+func (t *tx) Load(keys reward.Keys) (reward.State, error) {
+	out := reward.State{Days: make(map[reward.DayKey]*reward.DayState), Users: make(map[string]*reward.UserState)}
+	for _, k := range keys.Days {
 		found, err := t.days("SELECT user_id, day, state FROM reward_days WHERE user_id = ? AND day = ?", k.User, k.Day)
 		if err != nil {
-			return nil, nil, err
+			return out, err
 		}
 		for _, d := range found {
-			days[k] = d
+			out.Days[k] = d
 		}
 	}
-	for _, name := range names {
+	for _, name := range keys.Users {
 		found, err := t.users("SELECT user_id, xp, told, state FROM reward_users WHERE user_id = ?", name)
 		if err != nil {
-			return nil, nil, err
+			return out, err
 		}
 		for _, u := range found {
-			users[name] = u
+			out.Users[name] = u
 		}
 	}
-	return days, users, nil
+	return out, nil
 }
 
 // Save implements [reward.Tx].
@@ -235,8 +236,10 @@ func (t *tx) Save(c *reward.Changes) error {
 			ON CONFLICT DO UPDATE SET xp = excluded.xp, told = excluded.told, state = excluded.state`, u.User, u.XP, u.Told, u.Encode())
 	}
 	for _, s := range c.Scores {
-		exec(`INSERT INTO reward_scores (team, period, user_id, xp, reached) VALUES (?, ?, ?, ?, ?)
-			ON CONFLICT DO UPDATE SET xp = xp + excluded.xp, reached = max(reached, excluded.reached)`, s.Team, s.Period, s.User, s.XP, s.Reached)
+		for _, period := range reward.Periods(s.Day) {
+			exec(`INSERT INTO reward_scores (team, period, user_id, xp, reached) VALUES (?, ?, ?, ?, ?)
+				ON CONFLICT DO UPDATE SET xp = xp + excluded.xp, reached = max(reached, excluded.reached)`, s.Team, period, s.User, s.XP, s.Reached)
+		}
 	}
 	return err
 }

@@ -15,7 +15,7 @@ var files embed.FS
 
 // migrations are the names of the files, in order: the version is how many have run. They are only ever added.
 func migrations() []string {
-	return []string{"0001_boards.sql", "0002_conflicts_go.sql", "0003_one_board.sql", "0004_trail.sql", "0005_rewards.sql", "0006_search.sql"}
+	return []string{"0001_boards.sql", "0002_conflicts_go.sql", "0003_one_board.sql", "0004_trail.sql", "0005_rewards.sql", "0006_search.sql", "0007_score_changes.sql"}
 }
 
 // Version is the version of the schema that this program needs.

@@ -130,7 +130,7 @@ func testCatalog(t *testing.T, b *bed) {
 	name := b.database(t)
 	tables := strings.Fields(b.server.SQL(name, `SELECT relname || ':' || relrowsecurity || ':' || relforcerowsecurity FROM pg_class c
 		JOIN pg_namespace n ON n.oid = c.relnamespace WHERE relkind IN ('r', 'p') AND nspname NOT IN ('pg_catalog', 'information_schema')`))
-	if len(tables) != 16 {
+	if len(tables) != 17 {
 		t.Errorf("tables %v", tables)
 	}
 	for _, table := range tables {
