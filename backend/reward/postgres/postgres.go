@@ -23,8 +23,13 @@ import (
 
 // Store counts.
 type Store struct {
+	// Immutable after Open.
 	rules *reward.Rules
 	pool  *pgxpool.Pool
+	stop  context.CancelFunc
+	done  chan struct{} // closed when keepScores has ended
+
+	left chan struct{} // batches of which keepScores does not know yet
 }
 
 // Open connects to a database that has been migrated.
@@ -33,11 +38,16 @@ func Open(ctx context.Context, url string, rules *reward.Rules) (*Store, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &Store{rules, pool}, nil
+	s := &Store{rules: rules, pool: pool, done: make(chan struct{}), left: make(chan struct{}, mostLeft)}
+	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
+	go s.keepScores(ctx)
+	return s, nil
 }
 
 // Close implements [reward.Store].
 func (s *Store) Close() error {
+	s.stop()
+	<-s.done
 	s.pool.Close()
 	return nil
 }
@@ -52,12 +62,30 @@ func (s *Store) Count(ctx context.Context, events []reward.Event) (c reward.Coun
 		if err != nil {
 			return err
 		}
-		return t.settle()
+		if t.open() { // nothing was new
+			if _, err := t.conn.Exec(ctx, "ROLLBACK"); err != nil {
+				return err
+			}
+		}
+		return s.settle(t)
 	})
 	if err != nil {
 		return reward.Counted{}, err
 	}
 	return c, nil
+}
+
+// settle has what was counted added to scores, soon or else now, and waits for the disk.
+func (s *Store) settle(t *tx) error {
+	select {
+	case s.left <- struct{}{}:
+	default:
+		if err := t.add(); err != nil {
+			return err
+		}
+	}
+	_, err := t.conn.Exec(t.ctx, flush)
+	return err
 }
 
 // ofData reports whether the same rows would meet the error again: of a value, of a constraint, of a limit (SQLSTATE classes 22, 23
@@ -93,7 +121,7 @@ func (s *Store) Known(ctx context.Context, ids []string) ([]bool, error) {
 // Refresh implements [reward.Store]. It runs on the primary; replicas get what it has made.
 func (s *Store) Refresh(ctx context.Context, since time.Time) (did bool, err error) {
 	err = s.within(ctx, func(t *tx) error {
-		if err := t.settle(); err != nil { // what a worker has left that died behind its batch
+		if err := t.add(); err != nil { // what a worker has left that died behind its batch
 			return err
 		}
 		return t.conn.QueryRow(ctx, "SELECT reward.refresh($1::timestamptz)", since).Scan(&did)
@@ -121,7 +149,7 @@ func (s *Store) Rescore(ctx context.Context, rules *reward.Rules, dry bool) (out
 		if err := t.Save(changes); err != nil {
 			return err
 		}
-		return t.settle()
+		return s.settle(t)
 	})
 	return out, err
 }

@@ -70,35 +70,3 @@ func (t *tx) saveUsers(b *pgx.Batch, all []*reward.UserState) {
 			ON CONFLICT (user_id) DO UPDATE SET xp = excluded.xp, told = excluded.told, state = excluded.state`, fresh.users, fresh.xps, fresh.tolds, fresh.states)
 	}
 }
-
-// lockScores has one transaction at a time add to scores, while others count.
-const lockScores = "SELECT pg_advisory_xact_lock(7236421)"
-
-// addScores adds to scores what batches have left for it: all of it, so that after it nothing is left of who has committed before. Weeks and months are those of
-// [reward.Periods].
-const addScores = `WITH taken AS (DELETE FROM reward.score_changes WHERE n > 0 RETURNING teams, days, users, xps, reached),
-	each AS (SELECT c.* FROM taken, unnest(taken.teams, taken.days, taken.users, taken.xps, taken.reached) AS c (team, day, user_id, xp, reached)),
-	periods AS (SELECT d.day, p.period FROM (SELECT DISTINCT day, (date '1970-01-01' + day::int)::timestamp AS at FROM each) AS d,
-		unnest(ARRAY['all', to_char(d.at, 'IYYY-"W"IW'), to_char(d.at, 'YYYY-MM')]) AS p (period))
-	INSERT INTO reward.scores AS s (team, period, user_id, xp, reached)
-	SELECT e.team COLLATE "C", p.period COLLATE "C", e.user_id COLLATE "C", sum(e.xp)::bigint, max(e.reached) FROM each e JOIN periods p ON p.day = e.day
-	GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
-	ON CONFLICT (team, period, user_id) DO UPDATE SET xp = s.xp + excluded.xp, reached = greatest(s.reached, excluded.reached)`
-
-// flush makes durable what was committed before: it is a transaction of its own, whose commit waits for the disk (and for synchronous replicas, if there are any) while
-// the next batch is counted.
-const flush = "SELECT pg_logical_emit_message(true, 'millrace', '')"
-
-// settle adds to scores what is left for them, and waits for the disk, in one exchange. A transaction that is open has nothing to commit.
-func (t *tx) settle() error {
-	b := &pgx.Batch{}
-	if t.open() {
-		b.Queue("ROLLBACK")
-	}
-	begin(b)
-	b.Queue(lockScores)
-	b.Queue(addScores)
-	b.Queue("COMMIT")
-	b.Queue(flush)
-	return t.send(b)
-}

@@ -10,13 +10,17 @@ import (
 )
 
 // settings are the transaction's. Everything is looked up by index and with plans that do not depend on how large a batch is: what the planner takes for better while
-// tables are young reads them whole. And the lock is not held until the disk has it: see settle.
+// tables are young reads them whole. And the lock is not held until the disk has it: see flush.
 const settings = `SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
 	set_config('plan_cache_mode', 'force_generic_plan', true), set_config('synchronous_commit', 'off', true)`
 
 // lock has one transaction at a time count. Facts are inserted before: others do not see them, and who has the lock waits for none of them, so that this costs nobody else
 // time. What comes behind the lock sees all that those have committed who had it before.
 const lock = "SELECT pg_advisory_xact_lock(7236420)"
+
+// flush makes durable what was committed before: it is a transaction of its own, whose commit waits for the disk (and for synchronous replicas, if there are any) while
+// the next batch is counted.
+const flush = "SELECT pg_logical_emit_message(true, 'millrace', '')"
 
 // tx is a transaction that counts. It is begun by the first exchange and committed by the last one, so that there is none for either.
 type tx struct {

@@ -15,3 +15,6 @@ GRANT SELECT, INSERT, DELETE ON reward.score_changes TO millrace_rewards;
 CREATE POLICY count_see ON reward.score_changes FOR SELECT TO millrace_rewards USING (true);
 CREATE POLICY count_make ON reward.score_changes FOR INSERT TO millrace_rewards WITH CHECK (true);
 CREATE POLICY count_end ON reward.score_changes FOR DELETE TO millrace_rewards USING (true);
+
+-- Scores of a user in a team lie side by side, those of all periods on one page: what counts finds them at once, and who reads a leaderboard reads them all.
+ALTER TABLE reward.scores DROP CONSTRAINT scores_pkey, ADD PRIMARY KEY (user_id, team, period);
