@@ -53,7 +53,7 @@ type keptRewards struct {
 }
 
 // openRewards opens the rewards of an address that checkDatabase has let pass; replica may be "".
-func openRewards(ctx context.Context, address, replica string, rules *reward.Rules) (*keptRewards, error) {
+func openRewards(ctx context.Context, address, replica string, rules *reward.Rules, set *metrics.Set) (*keptRewards, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	if path, ok := strings.CutPrefix(address, sqliteScheme); ok {
@@ -79,6 +79,7 @@ func openRewards(ctx context.Context, address, replica string, rules *reward.Rul
 		counter.Close()
 		return nil, err
 	}
+	desk.Watch(set)
 	return &keptRewards{counter, desk, boards, func() {
 		boards.Close()
 		counter.Close()

@@ -10,6 +10,8 @@ import (
 	"os"
 	"text/tabwriter"
 
+	"github.com/VictoriaMetrics/metrics"
+
 	"github.com/millracehq/millrace/backend/reward"
 )
 
@@ -57,7 +59,7 @@ func runRescore(ctx context.Context, args []string, env func(string) (string, bo
 }
 
 func rescore(ctx context.Context, database string, rules *reward.Rules, dry, asJSON bool, stdout io.Writer) error {
-	kept, err := openRewards(ctx, database, "", rules)
+	kept, err := openRewards(ctx, database, "", rules, metrics.NewSet())
 	if err != nil {
 		return fmt.Errorf("--database: %w", err)
 	}

@@ -137,7 +137,7 @@ func (r *rewards) check(f *flag.FlagSet) error {
 // serve works until ctx is done.
 func (r *rewards) serve(ctx context.Context, log *slog.Logger) (err error) {
 	set := metrics.NewSet()
-	kept, err := openRewards(ctx, r.database, r.replica, reward.BuiltIn())
+	kept, err := openRewards(ctx, r.database, r.replica, reward.BuiltIn(), set)
 	if err != nil {
 		return fmt.Errorf("--database: %w", err)
 	}

@@ -3,9 +3,9 @@ package postgres
 import (
 	"context"
 	"errors"
-	"slices"
-	"strconv"
+	"sync/atomic"
 
+	"github.com/VictoriaMetrics/metrics"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -16,9 +16,15 @@ import (
 
 // Desk is a [reward.Desk].
 type Desk struct {
+	// Immutable after Watch.
 	rules   *reward.Rules
 	pool    *pgxpool.Pool
-	replica *pgxpool.Pool // of which leaderboards are read; it may be pool
+	replica *pgxpool.Pool // of which leaderboards are read; nil: none
+
+	// Set by Watch.
+	used, failed *metrics.Counter // reads of the replica
+
+	restUntil atomic.Int64 // unix ns: the replica does not answer
 }
 
 // OpenDesk connects to a database that has been migrated, as backends do, and to a replica, if its address is not "".
@@ -27,7 +33,8 @@ func OpenDesk(ctx context.Context, url, replica string, rules *reward.Rules) (*D
 	if err != nil {
 		return nil, err
 	}
-	d := &Desk{rules: rules, pool: pool, replica: pool}
+	d := &Desk{rules: rules, pool: pool}
+	d.Watch(metrics.NewSet())
 	if replica != "" {
 		if d.replica, err = boards.Connect(ctx, replica); err != nil {
 			pool.Close()
@@ -37,9 +44,15 @@ func OpenDesk(ctx context.Context, url, replica string, rules *reward.Rules) (*D
 	return d, nil
 }
 
+// Watch has reads of the replica counted in a set. It is called before the desk is used.
+func (d *Desk) Watch(set *metrics.Set) {
+	d.used = set.GetOrCreateCounter(`millrace_rewards_replica_reads_total{result="used"}`)
+	d.failed = set.GetOrCreateCounter(`millrace_rewards_replica_reads_total{result="failed"}`)
+}
+
 // Close ends it.
 func (d *Desk) Close() {
-	if d.replica != d.pool {
+	if d.replica != nil {
 		d.replica.Close()
 	}
 	d.pool.Close()
@@ -159,50 +172,4 @@ func (d *Desk) Claim(ctx context.Context, user string, level, version int64) (re
 		}
 		return p.Claim(a, level)
 	})
-}
-
-// Leaders implements [reward.Desk]. All of it is one moment, of the replica if there is one.
-func (d *Desk) Leaders(ctx context.Context, user string, q reward.Query) (out reward.Leaders, err error) {
-	q = q.Bound()
-	err = pgx.BeginTxFunc(ctx, d.replica, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(pg pgx.Tx) error {
-		member := false
-		const seen = "SELECT rank, user_id, xp FROM reward.seen_leaders WHERE team = $1 AND period = $2"
-		var mine, before, behind []reward.Leader
-		b := &pgx.Batch{}
-		b.Queue(setUser, user)
-		b.Queue("SELECT EXISTS (SELECT FROM app.members WHERE workspace = $1 AND user_id = $2 AND role <> ''), (SELECT at FROM reward.refreshed)", q.Team, user).
-			QueryRow(func(row pgx.Row) error { return row.Scan(&member, &out.AsOf) })
-		if q.Limit > 0 {
-			b.Queue(seen+" ORDER BY rank LIMIT "+strconv.Itoa(q.Limit), q.Team, q.Period).Query(into(&out.Top, scanLeader))
-		}
-		if q.Around > 0 {
-			b.Queue(seen+" AND user_id = $3", q.Team, q.Period, user).Query(into(&mine, scanLeader))
-		}
-		if err := pg.SendBatch(ctx, b).Close(); err != nil {
-			return err
-		}
-		if !member {
-			return reward.ErrNotFound
-		}
-		if len(mine) == 0 {
-			return nil
-		}
-		limit := " LIMIT " + strconv.Itoa(q.Around)
-		b = &pgx.Batch{}
-		b.Queue(seen+" AND rank < $3 ORDER BY rank DESC"+limit, q.Team, q.Period, mine[0].Rank).Query(into(&before, scanLeader))
-		b.Queue(seen+" AND rank > $3 ORDER BY rank"+limit, q.Team, q.Period, mine[0].Rank).Query(into(&behind, scanLeader))
-		if err := pg.SendBatch(ctx, b).Close(); err != nil {
-			return err
-		}
-		out.Around = reward.SortLeaders(slices.Concat(before, mine, behind))
-		return nil
-	})
-	if err != nil {
-		return reward.Leaders{}, err
-	}
-	return out, nil
-}
-
-func scanLeader(row pgx.CollectableRow) (l reward.Leader, err error) {
-	return l, row.Scan(&l.Rank, &l.User, &l.XP)
 }

@@ -3,10 +3,12 @@ package postgres_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -150,4 +152,84 @@ func testRights(t *testing.T, b *bed) {
 			}
 		}
 	}
+}
+
+// TestPeriods: what is added to scores is added in the periods that [reward.Periods] says, around the ends of years too.
+func TestPeriods(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	name := b.database(t)
+	s, err := postgres.Open(t.Context(), b.server.URL("counter", name), reward.BuiltIn())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var events []reward.Event
+	want := make(map[string]int64) // thousandths of a point
+	for year := 2000; year < 2200; year++ {
+		for day := -3; day <= 3; day++ {
+			at := time.Date(year, 1, 1+day, 12, 0, 0, 0, time.UTC).UnixMilli()
+			if day < 0 && year == 2000 {
+				continue // too early for an event
+			}
+			events = append(events, reward.Event{ID: fmt.Sprint(at), Kind: "created", User: "ann", Team: "red", Subject: fmt.Sprint(at), At: at})
+			for _, period := range reward.Periods(reward.DayOf(at)) {
+				want[period] += 2000
+			}
+		}
+	}
+	for batch := range slices.Chunk(events, 100) {
+		if _, err := s.Count(t.Context(), batch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Close() // which adds what is left
+	for line := range strings.Lines(b.server.SQL(name, "SELECT period, xp FROM reward.scores WHERE team = 'red' AND user_id = 'ann'")) {
+		period, xp, _ := strings.Cut(strings.TrimSpace(line), "|")
+		if fmt.Sprint(want[period]) != xp {
+			t.Errorf("%s: %s, want %d", period, xp, want[period])
+		}
+		delete(want, period)
+	}
+	if len(want) > 0 {
+		t.Errorf("no scores for %v", want)
+	}
+	if left := b.server.SQL(name, "SELECT count(*) FROM reward.score_changes"); left != "0" {
+		t.Errorf("%s batches are left", left)
+	}
+}
+
+// TestScoresLeft: what a worker has left that died behind its batch is added once, by whoever comes next.
+func TestScoresLeft(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	name := b.database(t)
+	s := b.store(t, name, b.server.URL("counter", name), b.server.URL("app", name), reward.BuiltIn())
+	leave := func() {
+		b.server.SQL(name, `INSERT INTO reward.score_changes (teams, days, users, xps, reached)
+			VALUES ('{red,red,red}', '{20783,20783,20784}', '{ann,ann,ann}', '{1000,2000,4000}', '{5,7,6}')`)
+	}
+	has := func(want string) {
+		t.Helper()
+		if got := b.server.SQL(name, "SELECT xp, reached, (SELECT count(*) FROM reward.score_changes) FROM reward.scores WHERE period = 'all' AND user_id = 'ann'"); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	leave()
+	leave()
+	for range 2 {
+		if _, err := s.Refresh(t.Context(), time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		has("14000|7|0")
+	}
+	leave()
+	other, err := postgres.Open(t.Context(), b.server.URL("counter", name), reward.BuiltIn())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Count(t.Context(), []reward.Event{{ID: "1", Kind: "created", User: "bob", Team: "red", Subject: "c", At: time.Now().UnixMilli()}}); err != nil {
+		t.Fatal(err)
+	}
+	other.Close()
+	has("21000|7|0")
 }
