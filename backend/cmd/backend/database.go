@@ -79,6 +79,7 @@ func openRewards(ctx context.Context, address, replica string, rules *reward.Rul
 		counter.Close()
 		return nil, err
 	}
+	counter.Watch(set)
 	desk.Watch(set)
 	return &keptRewards{counter, desk, boards, func() {
 		boards.Close()

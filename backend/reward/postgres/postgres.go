@@ -1,9 +1,9 @@
 // Package postgres is a [reward.Store] and a [reward.Desk] in the database of the boards, for any number of workers and backends.
 //
 // [Store] logs in as a member of millrace_rewards, which may count and sees no board; [Desk] as a backend does, bound by row-level
-// security to the user who asks. A batch of any number of events is one transaction of four exchanges: insert, lock and read the
-// units; read days and users; write; commit; a fifth waits for the disk, when the lock is gone. Each statement takes arrays, in the
-// order of the keys. One batch is counted at a time (an advisory lock of the transaction, so it works through PgBouncer): that is
+// security to the user who asks. A batch of any number of events is one transaction of two exchanges: insert, lock, read the
+// units, and the days and users that are likely to change; write and commit. One between them reads what else is needed, and one after them waits for the disk, when the
+// lock is gone. Each statement takes arrays, in the order of the keys. Scores are added to behind that, by a goroutine of the Store: see scores.go. One batch is counted at a time (an advisory lock of the transaction, so it works through PgBouncer): that is
 // what makes a unit, to which several users' events belong, one that two batches never look at with half of the facts each.
 package postgres
 
@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/VictoriaMetrics/metrics"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -42,6 +43,11 @@ func Open(ctx context.Context, url string, rules *reward.Rules) (*Store, error) 
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	go s.keepScores(ctx)
 	return s, nil
+}
+
+// Watch has a set say how many batches wait for being added to scores. It is called once.
+func (s *Store) Watch(set *metrics.Set) {
+	set.NewGauge("millrace_rewards_scores_waiting", func() float64 { return float64(len(s.left)) })
 }
 
 // Close implements [reward.Store].
