@@ -119,6 +119,47 @@ func (b *bed) holds(n int) {
 	b.t.Logf("the ledger has %s events and %s thousandths of a point", facts, sum)
 }
 
+// sameScores wants each user to have in each team what the oracle has: no batch was added twice to scores, and none is left out when a refresh was.
+func (b *bed) sameScores(oracle interface {
+	reward.Store
+	reward.Desk
+},
+) {
+	b.t.Helper()
+	ctx := b.t.Context()
+	for _, store := range []reward.Store{oracle, b.counter()} {
+		if _, err := store.Refresh(ctx, time.Now().Add(time.Hour)); err != nil { // which adds what is left, whether or not it refreshes
+			b.t.Fatal(err)
+		}
+	}
+	got := make(map[[2]string]string)
+	for line := range strings.Lines(b.db.SQL("boards", "SELECT team, user_id, xp FROM reward.scores WHERE period = 'all' AND xp > 0")) {
+		row := strings.Split(strings.TrimSpace(line), "|")
+		got[[2]string{row[0], row[1]}] = row[2]
+	}
+	scores := 0
+	for team := range teams {
+		for i := range users {
+			k := [2]string{teamName(team), userName(i)}
+			l, err := oracle.Leaders(ctx, k[1], reward.Query{Team: k[0], Period: reward.PeriodAll, Around: 1})
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			want := ""
+			for _, one := range l.Around {
+				if one.User == k[1] {
+					want = strconv.FormatInt(int64(one.XP), 10)
+					scores++
+				}
+			}
+			if got[k] != want {
+				b.t.Errorf("%v has a score of %q, want %q", k, got[k], want)
+			}
+		}
+	}
+	b.t.Logf("%d scores, each as the oracle says", scores)
+}
+
 // same wants each of the users of some events to have what the oracle has.
 func (b *bed) same(oracle reward.Desk, events []queue.Event) {
 	b.t.Helper()

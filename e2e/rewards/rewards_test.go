@@ -14,7 +14,12 @@ import (
 	"github.com/millracehq/millrace/gateway/stream"
 )
 
-const users = 500
+const (
+	users = 500
+	teams = 20
+)
+
+func teamName(i int) string { return fmt.Sprint("team", i) }
 
 // kinds of events, by their weight in the mix.
 var kinds = []string{"completed", "completed", "created", "commented", "commented", "reacted", "login", "reviewed", "reopened"}
@@ -23,7 +28,7 @@ var kinds = []string{"completed", "completed", "created", "commented", "commente
 func random(r *rand.Rand, i int, now time.Time) queue.Event {
 	at := now.Add(-time.Duration(r.Int64N(int64(5 * 24 * time.Hour)))).UnixMilli()
 	e := queue.Event{
-		ID: fmt.Sprint("app:", i), Kind: kinds[r.IntN(len(kinds))], User: userName(r.IntN(users)), Team: fmt.Sprint("team", r.IntN(20)),
+		ID: fmt.Sprint("app:", i), Kind: kinds[r.IntN(len(kinds))], User: userName(r.IntN(users)), Team: teamName(r.IntN(teams)),
 		At: at, Prio: r.Int64N(5), Est: r.Int64N(100), Born: at - r.Int64N(1e8),
 	}
 	if e.Kind != "login" {
@@ -99,6 +104,7 @@ func TestExactlyOnce(t *testing.T) {
 	b.compare(oracle, users)
 	b.holds(*eventCount)
 	b.same(oracle, mended)
+	b.sameScores(oracle)
 	for _, l := range b.letters() {
 		if slices.ContainsFunc(mix.violating, func(e queue.Event) bool { return e.ID == l.event() }) {
 			t.Errorf("after the fix and two replays %s is a dead letter: %s", l.event(), l.Reason)
