@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -113,6 +114,9 @@ func TestStore(t *testing.T) {
 		})
 	})
 	t.Run("rights", func(t *testing.T) { t.Parallel(); testRights(t, b) })
+	t.Run("periods", func(t *testing.T) { t.Parallel(); testPeriods(t, b) })
+	t.Run("scores that were left", func(t *testing.T) { t.Parallel(); testScoresLeft(t, b) })
+	t.Run("scores that are behind", func(t *testing.T) { t.Parallel(); testScoresBehind(t, b) })
 }
 
 // testRights: who counts sees no board and changes no fact; a backend changes nothing that was counted, and sees no leaderboard but through the
@@ -154,10 +158,8 @@ func testRights(t *testing.T, b *bed) {
 	}
 }
 
-// TestPeriods: what is added to scores is added in the periods that [reward.Periods] says, around the ends of years too.
-func TestPeriods(t *testing.T) {
-	t.Parallel()
-	b := newBed(t)
+// testPeriods: what is added to scores is added in the periods that [reward.Periods] says, around the ends of years too.
+func testPeriods(t *testing.T, b *bed) {
 	name := b.database(t)
 	s, err := postgres.Open(t.Context(), b.server.URL("counter", name), reward.BuiltIn())
 	if err != nil {
@@ -198,10 +200,8 @@ func TestPeriods(t *testing.T) {
 	}
 }
 
-// TestScoresLeft: what a worker has left that died behind its batch is added once, by whoever comes next.
-func TestScoresLeft(t *testing.T) {
-	t.Parallel()
-	b := newBed(t)
+// testScoresLeft: what a worker has left that died behind its batch is added once, by whoever comes next.
+func testScoresLeft(t *testing.T, b *bed) {
 	name := b.database(t)
 	s := b.store(t, name, b.server.URL("counter", name), b.server.URL("app", name), reward.BuiltIn())
 	leave := func() {
@@ -232,4 +232,27 @@ func TestScoresLeft(t *testing.T) {
 	}
 	other.Close()
 	has("21000|7|0")
+}
+
+// testScoresBehind: while scores cannot be added to, batches are counted as far as they may be left, and then it is an error that passes; later everything is there once.
+func testScoresBehind(t *testing.T, b *bed) {
+	name := b.database(t)
+	s, err := postgres.Open(t.Context(), b.server.URL("counter", name), reward.BuiltIn())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	b.server.SQL(name, "ALTER TABLE reward.scores ADD CONSTRAINT stuck CHECK (xp < 0)")
+	n := 0
+	for ; err == nil && n < 100; n++ {
+		_, err = s.Count(t.Context(), []reward.Event{{ID: fmt.Sprint(n), Kind: "created", User: fmt.Sprint("user", n), Team: "red", Subject: fmt.Sprint(n), At: time.Now().UnixMilli()}})
+	}
+	if _, data := errors.AsType[*reward.DataError](err); err == nil || data {
+		t.Fatalf("after %d batches: %v", n, err)
+	}
+	b.server.SQL(name, "ALTER TABLE reward.scores DROP CONSTRAINT stuck")
+	s.Close()
+	if got := b.server.SQL(name, "SELECT count(*), sum(xp) FROM reward.scores WHERE period = 'all'"); got != fmt.Sprintf("%d|%d", n, 2000*n) {
+		t.Errorf("scores %s of %d events", got, n)
+	}
 }

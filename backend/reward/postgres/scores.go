@@ -24,7 +24,7 @@ const addScores = `WITH taken AS (DELETE FROM reward.score_changes WHERE n > 0 R
 const (
 	addAfter  = 100 * time.Millisecond // how long more batches are waited for
 	addAgain  = time.Second            // after an error
-	mostLeft  = 64                     // batches: who counts more than these adds them to the scores before the answer
+	mostLeft  = 64                     // batches, and one in hand: who counts more adds them to the scores before the answer
 	lastAddIn = 5 * time.Second        // when the store is closed
 )
 
@@ -59,10 +59,11 @@ func (s *Store) keepScores(ctx context.Context) {
 				s.addLast(ctx)
 				return
 			}
-			for n := len(s.left); n > 0; n-- {
-				<-s.left
-			}
+			n := len(s.left)
 			if s.add(ctx) == nil {
+				for range n { // the others came while it was adding, perhaps too late for it
+					<-s.left
+				}
 				break
 			}
 		}
