@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/millracehq/millrace/gateway/client"
+	"github.com/millracehq/millrace/internal/freeport"
 	"github.com/millracehq/millrace/internal/redistest"
 )
 
@@ -87,7 +88,7 @@ type boardSystem struct{ url, metrics string }
 func startBoards(t *testing.T, database string, backendArgs ...string) boardSystem {
 	t.Helper()
 	redis := redistest.Start(t)
-	listen, admin, health := freeAddr(t), freeAddr(t), freeAddr(t)
+	listen, admin, health := freeport.MustAddr(t), freeport.MustAddr(t), freeport.MustAddr(t)
 	start(t, "http://"+health+"/readyz", "backend", append([]string{"--redis", redis.URL(), "--listen", health, "--database", database}, backendArgs...)...)
 	start(t, "http://"+admin+"/readyz", "gateway", "--redis", redis.URL(), "--listen", listen, "--admin", admin, "--config", boardsConfig)
 	return boardSystem{"ws://" + listen + "/ws", "http://" + health + "/metrics"}

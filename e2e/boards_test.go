@@ -17,6 +17,7 @@ import (
 	"github.com/millracehq/millrace/backend/boardclient"
 	"github.com/millracehq/millrace/backend/replica"
 	"github.com/millracehq/millrace/gateway/client"
+	"github.com/millracehq/millrace/internal/freeport"
 	"github.com/millracehq/millrace/internal/pgtest"
 	"github.com/millracehq/millrace/internal/redistest"
 )
@@ -62,10 +63,10 @@ type editor struct {
 
 func editAndKill(t *testing.T, database string, db *pgtest.Server) {
 	redis := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
-	listen, admin := freeAddr(t), freeAddr(t)
+	listen, admin := freeport.MustAddr(t), freeport.MustAddr(t)
 	var backends []*process
 	for range 2 {
-		health := freeAddr(t)
+		health := freeport.MustAddr(t)
 		backends = append(backends, start(t, "http://"+health+"/readyz", "backend", "--redis", redis.URL(), "--listen", health, "--database", database))
 	}
 	gateway := start(t, "http://"+admin+"/readyz", "gateway", "--redis", redis.URL(), "--listen", listen, "--admin", admin, "--config", boardsConfig)
@@ -280,7 +281,7 @@ func TestLargeBoard(t *testing.T) {
 	}
 	t.Parallel()
 	redis := redistest.Start(t)
-	listen, admin, health := freeAddr(t), freeAddr(t), freeAddr(t)
+	listen, admin, health := freeport.MustAddr(t), freeport.MustAddr(t), freeport.MustAddr(t)
 	start(t, "http://"+health+"/readyz", "backend", "--redis", redis.URL(), "--listen", health, "--database", "sqlite:"+filepath.Join(t.TempDir(), "boards.db"))
 	start(t, "http://"+admin+"/readyz", "gateway", "--redis", redis.URL(), "--listen", listen, "--admin", admin, "--config", boardsConfig)
 	url := "ws://" + listen + "/ws"

@@ -17,6 +17,7 @@ import (
 
 	"github.com/millracehq/millrace/backend/board"
 	"github.com/millracehq/millrace/gateway/client"
+	"github.com/millracehq/millrace/internal/freeport"
 	"github.com/millracehq/millrace/internal/pgtest"
 	"github.com/millracehq/millrace/internal/redistest"
 )
@@ -49,11 +50,11 @@ func canary(tenant int) string { return fmt.Sprintf("canary-%03d-", tenant) }
 func TestNoLeak(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
-	health := freeAddr(t)
+	health := freeport.MustAddr(t)
 	start(t, "http://"+health+"/readyz", "backend", "--redis", redis.URL(), "--listen", health, "--database", leakStore(t))
 	urls := make([]string, 2)
 	for i := range urls {
-		listen, admin := freeAddr(t), freeAddr(t)
+		listen, admin := freeport.MustAddr(t), freeport.MustAddr(t)
 		start(t, "http://"+admin+"/readyz", "gateway", "--redis", redis.URL(), "--listen", listen, "--admin", admin,
 			"--config", boardsConfig, "--auth", "jwt", "--jwt-secret", leakSecret)
 		urls[i] = "ws://" + listen + "/ws"

@@ -13,13 +13,14 @@ import (
 	"time"
 
 	"github.com/millracehq/millrace/gateway/client"
+	"github.com/millracehq/millrace/internal/freeport"
 	"github.com/millracehq/millrace/internal/redistest"
 )
 
 // Two gateways that ask the backend who may come and what they may hear; both kick, and both take up what SIGHUP brings.
 func TestPermissionsOnTwoGateways(t *testing.T) {
 	redis := redistest.Start(t)
-	health := freeAddr(t)
+	health := freeport.MustAddr(t)
 	start(t, "http://"+health+"/readyz", "backend", "--redis", redis.URL(), "--listen", health)
 	file := filepath.Join(t.TempDir(), "millrace.yaml")
 	write := func(text string) {
@@ -32,7 +33,7 @@ func TestPermissionsOnTwoGateways(t *testing.T) {
 	var urls, admins [2]string
 	var gateways [2]*process
 	for i := range gateways {
-		listen, admin := freeAddr(t), freeAddr(t)
+		listen, admin := freeport.MustAddr(t), freeport.MustAddr(t)
 		urls[i], admins[i] = "ws://"+listen+"/ws", "http://"+admin
 		gateways[i] = start(t, admins[i]+"/readyz", "gateway", "--redis", redis.URL(), "--listen", listen, "--admin", admin, "--config", file)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/millracehq/millrace/gateway/client"
+	"github.com/millracehq/millrace/internal/freeport"
 	"github.com/millracehq/millrace/internal/redistest"
 )
 
@@ -18,7 +19,7 @@ func TestRewardsOfBoards(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	database := "sqlite:" + filepath.Join(t.TempDir(), "boards.db")
-	listen, admin, health, rewards := freeAddr(t), freeAddr(t), freeAddr(t), freeAddr(t)
+	listen, admin, health, rewards := freeport.MustAddr(t), freeport.MustAddr(t), freeport.MustAddr(t), freeport.MustAddr(t)
 	start(t, "http://"+health+"/readyz", "backend", "--redis", redis.URL(), "--listen", health, "--database", database, "--rewards")
 	start(t, "http://"+rewards+"/readyz", "backend", "rewards", "--redis", redis.URL(), "--listen", rewards, "--database", database)
 	start(t, "http://"+admin+"/readyz", "gateway", "--redis", redis.URL(), "--listen", listen, "--admin", admin, "--config", boardsConfig)

@@ -4,7 +4,6 @@ package e2e
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -15,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/millracehq/millrace/internal/freeport"
 	"github.com/millracehq/millrace/internal/redistest"
 )
 
@@ -58,21 +58,11 @@ type system struct {
 func newTestSystem(t *testing.T, redisArgs ...string) *system {
 	t.Helper()
 	s := &system{redis: redistest.Start(t, redisArgs...)}
-	listen, admin, health := freeAddr(t), freeAddr(t), freeAddr(t)
+	listen, admin, health := freeport.MustAddr(t), freeport.MustAddr(t), freeport.MustAddr(t)
 	s.url = "ws://" + listen + "/ws"
 	s.backend = start(t, "http://"+health+"/readyz", "backend", "--redis", s.redis.URL(), "--listen", health)
 	s.gateway = start(t, "http://"+admin+"/readyz", "gateway", "--redis", s.redis.URL(), "--listen", listen, "--admin", admin)
 	return s
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 func start(t *testing.T, ready, name string, args ...string) *process {

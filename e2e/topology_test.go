@@ -11,6 +11,7 @@ import (
 
 	"github.com/millracehq/millrace/gateway/client"
 	"github.com/millracehq/millrace/gateway/stream"
+	"github.com/millracehq/millrace/internal/freeport"
 	"github.com/millracehq/millrace/internal/redistest"
 )
 
@@ -43,7 +44,7 @@ func TestBehindSentinel(t *testing.T) {
 // survives runs gateway and backend on a Redis of which a server is killed.
 func survives(t *testing.T, redisURL string, kill func(), durable bool, gatewayArgs ...string) {
 	t.Helper()
-	listen, admin, health := freeAddr(t), freeAddr(t), freeAddr(t)
+	listen, admin, health := freeport.MustAddr(t), freeport.MustAddr(t), freeport.MustAddr(t)
 	url := "ws://" + listen + "/ws"
 	ready := []string{"http://" + health + "/readyz", "http://" + admin + "/readyz"}
 	start(t, ready[0], "backend", "--redis", redisURL, "--listen", health)

@@ -14,7 +14,7 @@ import (
 )
 
 // registerMetrics names everything that /metrics shows of the gateway (docs/OPERATIONS.md lists it). All are read when
-// they are asked for, from numbers that the loops copy once a second: no metric costs the hot path anything.
+// they are asked for, from numbers that the loops copy once a second: but for the stages, no metric costs the hot path anything.
 func (g *Gateway) registerMetrics() {
 	g.sumRouters("millrace_connections", func(s *route.Stats) float64 { return float64(s.Connections) })
 	g.sumRouters("millrace_connections_compressed", func(s *route.Stats) float64 { return float64(s.Deflating) })
@@ -105,6 +105,19 @@ func (g *Gateway) registerMetrics() {
 	g.flag("millrace_streams_lost", g.lost.Load)
 	g.gauge("millrace_gateways", func() float64 { return float64(1 + g.fleet.seen.Load().gateways) })
 	g.gauge("millrace_gateways_accept_rate", func() float64 { return float64(g.fleet.seen.Load().rate) })
+}
+
+// stageBounds are the upper bounds of the buckets of stages, in seconds.
+var stageBounds = []float64{
+	1e-4, 1.5e-4, 2e-4, 3e-4, 5e-4, 7e-4, 1e-3, 1.5e-3, 2e-3, 3e-3, 5e-3, 7e-3, 0.01, 0.015, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5, 10,
+}
+
+// stages are the histograms of the way through the gateway: all that is counted for each command, entry and publication.
+func (g *Gateway) stages() relay.Stages {
+	of := func(name string) relay.Observer { return g.set.NewPrometheusHistogramExt(name, stageBounds) }
+	return relay.Stages{
+		Append: of("millrace_stream_append_seconds"), Lag: of("millrace_stream_lag_seconds"), Delivery: of("millrace_delivery_seconds"),
+	}
 }
 
 func (g *Gateway) flag(name string, on func() bool) {

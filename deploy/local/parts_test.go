@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+
+	"github.com/millracehq/millrace/internal/freeport"
 )
 
 func TestRestarts(t *testing.T) {
@@ -108,7 +110,7 @@ func TestSecret(t *testing.T) {
 }
 
 func TestRedisTakesTheNextFreePort(t *testing.T) {
-	port := freePorts(t, 2)
+	port := freeport.Must(t, 2)[0]
 	taken, err := net.Listen("tcp", hostPort(loopback, port))
 	if err != nil {
 		t.Fatal(err)

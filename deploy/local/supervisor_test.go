@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/millracehq/millrace/internal/freeport"
 )
 
 func TestRunStartsAndStopsInOrder(t *testing.T) {
@@ -132,7 +134,7 @@ func TestRunChecksPortsAndProgramsFirst(t *testing.T) {
 // TestChildrenDieWithTheSupervisor kills the supervisor itself, which then can stop nothing.
 func TestChildrenDieWithTheSupervisor(t *testing.T) {
 	r := newTestRun(t)
-	r.cfg.redisPort = freePorts(t, 1)
+	r.cfg.redisPort = freeport.Must(t, 1)[0]
 	cmd := exec.Command(filepath.Join(r.cfg.bin, "local"), flags(&r.cfg)...)
 	cmd.Stdout, cmd.Stderr = r, os.Stderr
 	if err := cmd.Start(); err != nil {

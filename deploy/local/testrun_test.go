@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/millracehq/millrace/internal/freeport"
 )
 
 // testRun is a supervisor at work, whose output a test can wait for.
@@ -39,7 +40,7 @@ func newTestRun(t *testing.T) *testRun {
 		t: t,
 		cfg: config{
 			bin: fakePrograms(t), host: loopback, gateways: 1, backends: 1,
-			gatewayPort: freePorts(t, 3), adminPort: freePorts(t, 3), backendPort: freePorts(t, 3), rewardsPort: freePorts(t, 1), redisPort: freePorts(t, 1),
+			gatewayPort: freeport.Must(t, 3)[0], adminPort: freeport.Must(t, 3)[0], backendPort: freeport.Must(t, 3)[0], rewardsPort: freeport.Must(t, 1)[0], redisPort: freeport.Must(t, 1)[0],
 			timing: timing{
 				ready: 20 * time.Second, stop: 10 * time.Second,
 				firstWait: time.Millisecond, lastWait: 4 * time.Millisecond,
@@ -122,23 +123,6 @@ func fakePrograms(t *testing.T) string {
 		}
 	}
 	return dir
-}
-
-// freePorts finds n ports in a row that are free now, below those that outgoing connections take.
-func freePorts(t *testing.T, n int) int {
-	t.Helper()
-search:
-	for range 100 {
-		first := 10000 + rand.IntN(20000)
-		for i := range n {
-			if checkFree(hostPort(loopback, first+i)) != nil {
-				continue search
-			}
-		}
-		return first
-	}
-	t.Fatal("no free ports")
-	return 0
 }
 
 func flags(c *config) []string {

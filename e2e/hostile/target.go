@@ -17,6 +17,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/millracehq/millrace/internal/freeport"
 )
 
 // target is one gateway, in a process of its own.
@@ -35,10 +37,10 @@ type target struct {
 func startTarget(ctx context.Context, name, exe, bin, dir, redis string, pair *issued, args ...string) (*target, error) {
 	t := &target{name: name, exe: exe}
 	var err error
-	if t.addr, err = freeAddr(); err != nil {
+	if t.addr, err = freeport.Addr(); err != nil {
 		return nil, err
 	}
-	if t.admin, err = freeAddr(); err != nil {
+	if t.admin, err = freeport.Addr(); err != nil {
 		return nil, err
 	}
 	args = append([]string{"--listen", t.addr, "--admin", t.admin, "--redis", redis, "--node", name}, args...)
@@ -249,15 +251,6 @@ func masked(first byte, payload []byte) []byte {
 		b = append(b, 0x80|127, 0, 0, 0, 0, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
 	}
 	return append(append(b, 0, 0, 0, 0), payload...)
-}
-
-func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 // eventually asks every 50 ms until it is so, and reports whether it was within the limit.

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -25,6 +24,7 @@ import (
 	"github.com/millracehq/millrace/backend/reward"
 	"github.com/millracehq/millrace/backend/reward/postgres"
 	"github.com/millracehq/millrace/gateway/stream/redis"
+	"github.com/millracehq/millrace/internal/freeport"
 	"github.com/millracehq/millrace/internal/pgtest"
 	"github.com/millracehq/millrace/internal/redistest"
 )
@@ -184,7 +184,7 @@ type worker struct {
 func (b *bed) start(n int, more ...string) {
 	b.t.Helper()
 	for range n {
-		w := &worker{b: b, name: fmt.Sprint("w", len(b.workers)), addr: freeAddr(b.t), done: make(chan struct{})}
+		w := &worker{b: b, name: fmt.Sprint("w", len(b.workers)), addr: freeport.MustAddr(b.t), done: make(chan struct{})}
 		w.args = append(append([]string{
 			"rewards", "--database", b.url, "--listen", w.addr, "--consumer", w.name, "--claim-after", "2s", "--retry-after", "20ms", "--log-level", "error",
 		}, b.streams()...), more...)
@@ -258,16 +258,6 @@ func (w *worker) get(path string) (code int, body string) {
 	defer resp.Body.Close()
 	text, _ := io.ReadAll(resp.Body)
 	return resp.StatusCode, string(text)
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // compare wants the database to have for each user what the oracle has.

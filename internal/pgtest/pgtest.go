@@ -22,6 +22,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/millracehq/millrace/internal/freeport"
 )
 
 const startTimeout = 30 * time.Second
@@ -69,7 +71,7 @@ func Start(t testing.TB, args ...string) *Server {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
 	for range 5 { // a port that was free may be taken by the time it is wanted
-		s.port = freePort(t)
+		s.port = freeport.Must(t, 1)[0]
 		if err = s.start(); err == nil {
 			return s
 		}
@@ -234,7 +236,7 @@ func (s *Server) BouncerAs(user string, poolSize int) int {
 			s.t.Fatal("pgbouncer is not installed: apt-get install pgbouncer, or brew install pgbouncer")
 		}
 	}
-	port := freePort(s.t)
+	port := freeport.Must(s.t, 1)[0]
 	dir, err := os.MkdirTemp(s.dir, "bouncer")
 	if err != nil {
 		s.t.Fatal(err)
@@ -284,14 +286,4 @@ func (s *Server) BouncerURL(port int, database string) string { return url(port,
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }

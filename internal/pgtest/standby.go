@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"syscall"
+
+	"github.com/millracehq/millrace/internal/freeport"
 )
 
 // Standby starts a streaming replica of the server, hot, which ends with the test. It is there at what the server has now, and follows.
@@ -33,7 +35,7 @@ func (s *Server) Standby() *Server {
 		s.t.Fatalf("pg_basebackup: %v\n%s", err, out)
 	}
 	for range 5 { // a port that was free may be taken by the time it is wanted
-		r.port = freePort(s.t)
+		r.port = freeport.Must(s.t, 1)[0]
 		if err = r.start(); err == nil {
 			return r
 		}

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/millracehq/millrace/internal/freeport"
 )
 
 const slots = 16384
@@ -26,7 +28,7 @@ func StartCluster(t testing.TB, masters, replicasPerMaster int) *Cluster {
 		s := &Server{t: t, dir: t.TempDir()}
 		s.startAnywhere(func() {
 			s.args = []string{
-				"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(freePort(t)), "--cluster-node-timeout", "1500",
+				"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(freeport.Must(t, 1)[0]), "--cluster-node-timeout", "1500",
 				"--cluster-require-full-coverage", "no", "--cluster-replica-validity-factor", "0",
 			}
 		})

@@ -22,6 +22,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/millracehq/millrace/internal/freeport"
 )
 
 // startTimeout is how long a server may take until it answers, loading of its data included.
@@ -65,7 +67,7 @@ func (s *Server) startAnywhere(prepare func()) {
 	s.t.Cleanup(s.Kill)
 	var err error
 	for range 5 { // a port that was free may be taken by the time redis-server wants it
-		s.port = freePort(s.t)
+		s.port = freeport.Must(s.t, 1)[0]
 		if prepare != nil {
 			prepare()
 		}
@@ -206,14 +208,4 @@ func await(t testing.TB, what string, done func() bool) {
 			t.Fatalf("%s: not within %v", what, startTimeout)
 		}
 	}
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/millracehq/millrace/gateway/stream"
+	"github.com/millracehq/millrace/internal/freeport"
 	"github.com/millracehq/millrace/internal/redistest"
 )
 
@@ -20,7 +21,7 @@ import (
 func TestAPI(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
-	listen := freeAddr(t)
+	listen := freeport.MustAddr(t)
 	var log bytes.Buffer
 	cmd := exec.Command(built, "--redis", s.URL(), "--listen", listen, "--database", "sqlite:"+filepath.Join(t.TempDir(), "b.db"), "--demo-sign-in")
 	cmd.Env = append(os.Environ(), "MILLRACE_JWT_SECRET="+strings.Repeat("s", 32))

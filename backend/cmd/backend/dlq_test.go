@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/millracehq/millrace/gateway/stream"
+	"github.com/millracehq/millrace/internal/freeport"
 	"github.com/millracehq/millrace/internal/redistest"
 )
 
@@ -22,7 +23,7 @@ func TestDLQCommandLine(t *testing.T) {
 	runProgram(t, nil, "dlq", "list", "--all").want(t, 2, "--all")
 	runProgram(t, nil, "dlq", "replay", "--all", "--json").want(t, 2, "--json")
 	runProgram(t, []string{"MILLRACE_PARTITIONS=x"}, "dlq", "list").want(t, 2, "MILLRACE_PARTITIONS")
-	runProgram(t, nil, "dlq", "list", "--redis", "redis://"+freeAddr(t)+"/0").want(t, 1, "is it running there?")
+	runProgram(t, nil, "dlq", "list", "--redis", "redis://"+freeport.MustAddr(t)+"/0").want(t, 1, "is it running there?")
 }
 
 func TestDLQ(t *testing.T) {

@@ -11,13 +11,14 @@ import (
 
 	"github.com/millracehq/millrace/gateway/stream"
 	"github.com/millracehq/millrace/gateway/stream/redis"
+	"github.com/millracehq/millrace/internal/freeport"
 	"github.com/millracehq/millrace/internal/redistest"
 )
 
 // startBackend starts the program and waits until it is ready.
 func startBackend(t *testing.T, url string) *exec.Cmd {
 	t.Helper()
-	listen := freeAddr(t)
+	listen := freeport.MustAddr(t)
 	cmd := exec.Command(built, "--redis", url, "--listen", listen, "--log-level", "error")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {

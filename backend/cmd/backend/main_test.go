@@ -18,6 +18,7 @@ import (
 
 	"github.com/millracehq/millrace/backend/store/postgres"
 	"github.com/millracehq/millrace/gateway/stream"
+	"github.com/millracehq/millrace/internal/freeport"
 	"github.com/millracehq/millrace/internal/pgtest"
 	"github.com/millracehq/millrace/internal/redistest"
 )
@@ -98,7 +99,7 @@ func TestRedisThatDoesNotAnswer(t *testing.T) {
 		t.Skip("takes the 10 seconds that the program waits")
 	}
 	t.Parallel()
-	addr := freeAddr(t)
+	addr := freeport.MustAddr(t)
 	start := time.Now()
 	runProgram(t, nil, "--redis", "redis://"+addr+"/0", "--listen", "127.0.0.1:0").want(t, 1, "redis at "+addr, "is it running there?")
 	if took := time.Since(start); took < 9*time.Second {
@@ -145,7 +146,7 @@ func TestEcho(t *testing.T) {
 	s := redistest.Start(t)
 	const partitions, prefix, group = 8, "mill", "staff"
 	keys := stream.Keys{Prefix: prefix}
-	listen := freeAddr(t)
+	listen := freeport.MustAddr(t)
 	var log bytes.Buffer
 	cmd := exec.Command(built, "--redis", s.URL(), "--listen", listen, "--prefix", prefix, "--log-format", "json")
 	cmd.Env = append(os.Environ(), "MILLRACE_PARTITIONS=8", "MILLRACE_GROUP="+group, "MILLRACE_PREFIX=loses")
@@ -223,14 +224,4 @@ func eventually(t *testing.T, what string, ok func() bool) {
 			t.Fatalf("not in %v: %s", patience, what)
 		}
 	}
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

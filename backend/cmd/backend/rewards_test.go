@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/millracehq/millrace/gateway/stream"
+	"github.com/millracehq/millrace/internal/freeport"
 	"github.com/millracehq/millrace/internal/redistest"
 )
 
@@ -42,7 +43,7 @@ func TestRewards(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
 	database := "sqlite:" + filepath.Join(t.TempDir(), "boards.db")
-	listen := freeAddr(t)
+	listen := freeport.MustAddr(t)
 	var log strings.Builder
 	cmd := exec.Command(built, "rewards", "--redis", s.URL(), "--database", database, "--listen", listen, "--rewards-token", "secret", "--consumer", "w")
 	cmd.Stderr = &log

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/millracehq/millrace/internal/freeport"
 )
 
 // Names of the processes, as they stand in the results.
@@ -142,15 +144,11 @@ func token() (string, error) {
 
 // freeAddresses are n addresses of 127.0.0.1 that nobody listens on.
 func freeAddresses(n int) (list []netip.AddrPort, err error) {
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // takes no time
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close() //nolint:revive // all are held until each has its own
-		list = append(list, l.Addr().(*net.TCPAddr).AddrPort())
+	ports, err := freeport.Find(n)
+	for _, port := range ports {
+		list = append(list, netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(port)))
 	}
-	return list, nil
+	return list, err
 }
 
 func reachable(addr netip.AddrPort) func(context.Context) error {

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,6 +17,8 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+
+	"github.com/millracehq/millrace/internal/freeport"
 )
 
 // Rig is a Redis, and the gateways that were started on it.
@@ -63,10 +64,10 @@ const readyTimeout = 15 * time.Second
 func (r *Rig) Start(ctx context.Context, program, config string, flags ...string) (Gateway, error) {
 	var g Gateway
 	var err error
-	if g.Addr, err = freeAddr(); err != nil {
+	if g.Addr, err = freeport.Addr(); err != nil {
 		return g, err
 	}
-	if g.Admin, err = freeAddr(); err != nil {
+	if g.Admin, err = freeport.Addr(); err != nil {
 		return g, err
 	}
 	file := filepath.Join(r.dir, "gateway.yaml")
@@ -104,16 +105,6 @@ func (p *process) log() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.out.String()
-}
-
-// freeAddr is an address on loopback that nobody listened on a moment ago.
-func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String(), nil
 }
 
 // Stop ends everything. It is an error if a gateway did not end as asked, or has panicked on the way.

@@ -47,6 +47,7 @@ type Batch struct {
 	Cursors      []Cursor // where the partitions stand behind it
 
 	Size int64        // bytes of the frames
+	Read int64        // when they were read, in ns: of who reads them, and asks for it in Done
 	Done func(*Batch) // called when all of it has been sent, unless nil: who bounds the queue counts by it, and may use the batch again
 }
 

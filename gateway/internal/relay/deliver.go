@@ -28,7 +28,7 @@ func (r *Relay) hand(i int, d *delivery, here bool) {
 	}
 	if d.batch != nil {
 		r.unswept[i].Add(d.batch.Size)
-		d.batch.Done = r.swept[i]
+		d.batch.Done, d.batch.Read = r.swept[i], time.Now().UnixNano()
 	}
 	if here {
 		d.deliver(&r.loops[i])
@@ -62,6 +62,12 @@ const spareBatches = 16
 func (r *Relay) sweptBy(i int) func(*hub.Batch) {
 	return func(b *hub.Batch) {
 		r.unswept[i].Add(-b.Size)
+		if len(b.Publications) > 0 {
+			took := float64(time.Now().UnixNano()-b.Read) / 1e9
+			for range b.Publications {
+				r.cfg.Stages.Delivery.Update(took)
+			}
+		}
 		if i == home && len(r.spare) < spareBatches && cap(b.Publications) <= readMany {
 			clear(b.Publications)
 			*b = hub.Batch{Publications: b.Publications[:0], Cursors: b.Cursors[:0]}

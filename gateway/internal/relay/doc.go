@@ -88,8 +88,24 @@ type Config struct {
 	Timeout     time.Duration // for one answer of Redis on a wire; default 5 s
 	Home        Home          // the first loop, to have the wires; nil: there are none
 	Compression Compression   // of publications, for connections that take it; default none
+	Stages      Stages        // who is told how long things take; default nobody
 	Logger      *slog.Logger
 }
+
+// Stages are told how long commands, entries and publications take on their way, each by itself.
+type Stages struct {
+	Append   Observer // commands: from the loop's having one to Redis's having stored it
+	Lag      Observer // entries of partitions: from the time of Redis at which one was stored (its ID, in whole ms) to its being read
+	Delivery Observer // publications: from their being read to their having been sent to all of a loop's subscribers
+}
+
+// Observer takes a time in seconds; negative ones (clocks that were set) are passed over. Any goroutine may call it.
+type Observer interface{ Update(seconds float64) }
+
+type nobody struct{}
+
+// Update implements Observer.
+func (nobody) Update(float64) {}
 
 // home is the number of the loop that has the wires.
 const home = 0
@@ -121,7 +137,7 @@ type Command struct {
 	Loop      int
 	Conn      loop.Conn
 	Ref       uint64
-	At        int64 // unix ms
+	At        int64 // unix ns
 	Channel   []byte
 	ID        []byte
 	Body      []byte

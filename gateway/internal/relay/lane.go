@@ -260,6 +260,7 @@ func (l *lane) take(key string, e *stream.Entry, out []delivery, here bool) (siz
 		size += len(field)
 	}
 	if l.inUse[i] >= 0 {
+		l.r.cfg.Stages.Lag.Update(float64(time.Now().UnixMilli()-int64(e.ID.MS)) / 1e3)
 		l.r.take(l.inUse[i], e, out, here)
 		return size
 	}

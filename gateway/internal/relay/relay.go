@@ -102,6 +102,9 @@ func New(cfg Config, streams Streams, loops []Loop) *Relay {
 	def(&cfg.WindowBytes, 64<<20)
 	def(&cfg.Backlog, 1_000_000)
 	def(&cfg.Timeout, 5*time.Second)
+	for _, o := range []*Observer{&cfg.Stages.Append, &cfg.Stages.Lag, &cfg.Stages.Delivery} {
+		def[Observer](o, nobody{})
+	}
 	r := &Relay{
 		cfg: cfg, streams: streams, loops: loops, nodeKey: cfg.Keys.Node(cfg.Node), started: make(chan struct{}),
 		parts: make([]part, cfg.Partitions), unswept: make([]atomic.Int64, len(loops)), laneOf: make([]*lane, cfg.Partitions),

@@ -38,7 +38,7 @@ type batch struct {
 type record struct {
 	conn      loop.Conn
 	ref       uint64
-	at        int64
+	at        int64    // unix ns
 	end       [5]int32 // where channel, id, user, session, body end in the text
 	start     int32
 	partition uint16

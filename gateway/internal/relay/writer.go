@@ -80,12 +80,13 @@ func (r *Relay) writeSome(text string, records []record) {
 // settle tells the loops what became of commands; here says that the caller is the home loop.
 func (r *Relay) settle(records []record, ids []stream.ID, errs []error, here bool) {
 	acks := make([][]Ack, len(r.loops))
-	stored := 0
+	stored, now := 0, time.Now().UnixNano()
 	var failure error // the worst: one that concerns all
 	for i := range records {
 		rec := &records[i]
 		if errs[i] == nil {
 			stored++
+			r.cfg.Stages.Append.Update(float64(now-rec.at) / 1e9)
 			if rec.flags&flagDirect != 0 {
 				id := ids[i] // not by reference to all of them, which would stay
 				r.parts[rec.partition].stored.Store(&id)
@@ -143,16 +144,16 @@ func (r *Relay) fields(text string, rec *record, dst []string) (key string, most
 		start = end
 	}
 	channel, id, user, session, body := parts[0], parts[1], parts[2], parts[3], parts[4]
-	binary := rec.flags&flagBinary != 0
+	at, binary := rec.at/1e6, rec.flags&flagBinary != 0
 	if rec.flags&flagDirect != 0 {
-		p := stream.Publication{Channel: channel, ID: id, At: rec.at, Binary: binary, Data: body}
+		p := stream.Publication{Channel: channel, ID: id, At: at, Binary: binary, Data: body}
 		return r.parts[rec.partition].key, r.cfg.MaxLen, p.AppendFields(dst)
 	}
 	ref := "-"
 	if rec.ref != 0 {
 		ref = strconv.FormatUint(rec.ref, 10)
 	}
-	e := stream.Event{Kind: kinds[rec.kind], Channel: channel, Node: r.cfg.Node, Conn: session, User: user, Ref: ref, ID: id, At: rec.at, Binary: binary, Data: body}
+	e := stream.Event{Kind: kinds[rec.kind], Channel: channel, Node: r.cfg.Node, Conn: session, User: user, Ref: ref, ID: id, At: at, Binary: binary, Data: body}
 	return r.parts[rec.partition].in, 0, e.AppendFields(dst)
 }
 

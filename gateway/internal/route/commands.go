@@ -164,7 +164,7 @@ func (r *Router) entry(c loop.Conn, kind stream.Kind, channel []byte, ref uint64
 		place = r.session
 	}
 	r.append = relay.Command{
-		Kind: kind, Partition: stream.Partition(place, len(r.partitions)), Loop: r.cfg.Loop, Conn: c, Ref: ref, At: time.Now().UnixMilli(),
+		Kind: kind, Partition: stream.Partition(place, len(r.partitions)), Loop: r.cfg.Loop, Conn: c, Ref: ref, At: time.Now().UnixNano(),
 		Channel: channel, User: r.members.At(c.FD).id.User(), Session: r.session,
 	}
 	return &r.append

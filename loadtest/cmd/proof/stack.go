@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/millracehq/millrace/internal/freeport"
 )
 
 // stack is the system under measurement: one process of each kind.
@@ -39,7 +41,7 @@ func startStack(ctx context.Context, dir, bin, config string) (s *stack, err err
 	if err != nil {
 		return nil, err
 	}
-	ports, err := freePorts(4)
+	ports, err := freeport.Find(4)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +111,7 @@ func (s *stack) restartGateway(ctx context.Context, by syscall.Signal) error {
 
 // startPollServer starts the polling baseline on the same streams.
 func (s *stack) startPollServer(ctx context.Context) error {
-	ports, err := freePorts(1)
+	ports, err := freeport.Find(1)
 	if err != nil {
 		return err
 	}
@@ -129,19 +131,6 @@ func (s *stack) stop() {
 			p.stop()
 		}
 	}
-}
-
-func freePorts(n int) ([]int, error) {
-	ports := make([]int, n)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // takes no time
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close() //nolint:revive // all are held until each has its own
-		ports[i] = l.Addr().(*net.TCPAddr).Port
-	}
-	return ports, nil
 }
 
 func pingRedis(ctx context.Context, addr string) error {

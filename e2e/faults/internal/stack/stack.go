@@ -23,6 +23,7 @@ import (
 
 	"github.com/millracehq/millrace/e2e/faults/internal/link"
 	"github.com/millracehq/millrace/e2e/faults/internal/plan"
+	"github.com/millracehq/millrace/internal/freeport"
 )
 
 // Config of a stack.
@@ -56,7 +57,7 @@ func Start(ctx context.Context, cfg Config) (*Stack, error) {
 		return nil, errors.New("redis-server is not installed: apt-get install redis-server (Debian, Ubuntu), dnf install redis (Fedora), brew install redis (macOS)")
 	}
 	s := &Stack{cfg: cfg, programs: map[string]*Process{}, links: map[string]*link.Link{}, adminOf: map[string]string{}}
-	if s.ports, err = freePorts(20); err != nil {
+	if s.ports, err = freeport.Find(20); err != nil {
 		return nil, err
 	}
 	err = s.startRedis(ctx, redis)
@@ -225,19 +226,6 @@ func (s *Stack) addr() string {
 	port := s.ports[0]
 	s.ports = s.ports[1:]
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-}
-
-func freePorts(n int) ([]int, error) {
-	ports := make([]int, n)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // takes no time
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close() //nolint:revive // all are held until each has its own
-		ports[i] = l.Addr().(*net.TCPAddr).Port
-	}
-	return ports, nil
 }
 
 func ready(ctx context.Context, url string) error {

@@ -12,6 +12,7 @@ import (
 	"github.com/millracehq/millrace/e2e/faults/internal/link"
 	"github.com/millracehq/millrace/e2e/faults/internal/plan"
 	"github.com/millracehq/millrace/e2e/faults/internal/resp"
+	"github.com/millracehq/millrace/internal/freeport"
 )
 
 // newTestRedis is the Redis of a stack, without gateways and backends.
@@ -23,7 +24,7 @@ func newTestRedis(t *testing.T, mode plan.Mode) *Stack {
 	}
 	t.Cleanup(s.Close)
 	var err error
-	if s.ports, err = freePorts(20); err != nil {
+	if s.ports, err = freeport.Find(20); err != nil {
 		t.Fatal(err)
 	}
 	path, err := exec.LookPath("redis-server")
