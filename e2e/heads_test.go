@@ -12,6 +12,7 @@ import (
 	"github.com/millracehq/millrace/backend/board"
 	"github.com/millracehq/millrace/backend/boardclient"
 	"github.com/millracehq/millrace/backend/replica"
+	"github.com/millracehq/millrace/internal/freeport"
 	"github.com/millracehq/millrace/internal/redistest"
 )
 
@@ -20,7 +21,7 @@ import (
 func TestHeadsFirst(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
-	listen, admin, health := freeAddr(t), freeAddr(t), freeAddr(t)
+	listen, admin, health := freeport.MustAddr(t), freeport.MustAddr(t), freeport.MustAddr(t)
 	start(t, "http://"+health+"/readyz", "backend", "--redis", redis.URL(), "--listen", health, "--database", "sqlite:"+filepath.Join(t.TempDir(), "boards.db"))
 	start(t, "http://"+admin+"/readyz", "gateway", "--redis", redis.URL(), "--listen", listen, "--admin", admin, "--config", boardsConfig)
 	url := "ws://" + listen + "/ws"
