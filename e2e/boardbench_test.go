@@ -222,64 +222,6 @@ func run(t *testing.T, writers []*writer, d time.Duration) (took []time.Duration
 	return took
 }
 
-// benchSnapshot: a client that has nothing pulls a large board, page after page.
-func benchSnapshot(t *testing.T, out *bytes.Buffer, stores []string, s size) {
-	fmt.Fprintf(out, "\nA board of %d columns and %d cards, pulled whole by a client that has nothing; %d times\n\n", s.columns, s.cards, s.pulls)
-	fmt.Fprintln(out, "| store | bytes | pages | first page p50 ms | whole p50 ms | whole p99 ms |\n|---|--:|--:|--:|--:|--:|")
-	for _, name := range stores {
-		t.Run("snapshot/"+name, func(t *testing.T) {
-			sys := startBoards(t, database(t, name))
-			sys.fill(t, 1)
-			conn := sys.dial(t)
-			makeCards(t, conn, s)
-			var first, whole []time.Duration
-			var pages, size int
-			for range s.pulls {
-				start := time.Now()
-				pages, size = 0, 0
-				for since, more := int64(0), true; more; pages++ {
-					body := fmt.Appendf(nil, `{"do":"pull","since":%d}`, since)
-					answer, err := conn.Request(t.Context(), "board:b0", body)
-					if err != nil {
-						t.Fatal(err)
-					}
-					d := struct {
-						To   int64
-						More bool
-					}{}
-					if err := json.Unmarshal(answer, &d); err != nil {
-						t.Fatal(err)
-					}
-					since, more, size = d.To, d.More, size+len(answer)
-					if pages == 0 {
-						first = append(first, time.Since(start))
-					}
-				}
-				whole = append(whole, time.Since(start))
-			}
-			fmt.Fprintf(out, "| %s | %d | %d | %.1f | %.1f | %.1f |\n", name, size, pages, ms(first, 50), ms(whole, 50), ms(whole, 99))
-		})
-	}
-}
-
-func makeCards(t *testing.T, conn *client.Conn, s size) {
-	t.Helper()
-	var ops []any
-	for i := range s.columns {
-		ops = append(ops, map[string]any{"op": "put", "kind": "column", "id": fmt.Sprintf("column-%d", i), "values": map[string]any{"title": fmt.Sprintf("Column %d", i)}})
-	}
-	for i := range s.cards {
-		values := map[string]any{"title": fmt.Sprintf("What is to be done, number %d", i), "prio": i % 5, "body": strings.Repeat("Some words about it. ", 5)}
-		ops = append(ops, map[string]any{"op": "put", "kind": "card", "id": fmt.Sprintf("card-%d", i), "lane": fmt.Sprintf("column-%d", i%s.columns), "values": values})
-	}
-	for n := 1; len(ops) > 0; n++ {
-		k := min(len(ops), 100)
-		m := map[string]any{"client": "maker", "n": n, "schema": 1, "ops": ops[:k]}
-		ask(t, conn, "board:b0", map[string]any{"do": "mutate", "mutations": []any{m}}, nil)
-		ops = ops[k:]
-	}
-}
-
 // benchEdit: edits at a fixed rate, beside many connections, each of which is subscribed to one of the boards. From when an edit is due to
 // its answer, and to when another subscriber of its board has it.
 func benchEdit(t *testing.T, out *bytes.Buffer, stores []string, s size) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/millracehq/millrace/backend/board"
 	"github.com/millracehq/millrace/gateway/client"
 	"github.com/millracehq/millrace/internal/freeport"
 	"github.com/millracehq/millrace/internal/pgtest"
@@ -129,6 +130,11 @@ func makeTenant(t *testing.T, url string, tenant int) *client.Conn {
 	}
 	ask(t, conn, w, map[string]any{"do": "create_board", "id": b, "title": canary(tenant)}, nil)
 	ask(t, conn, "board:"+b, mutate("owner", 1, "put", "column", "todo", canary(tenant)), nil)
+	secret := []any{
+		map[string]any{"op": "put", "kind": "card", "id": "secret", "lane": "todo", "values": map[string]string{"title": canary(tenant), "body": canary(tenant)}},
+		map[string]any{"op": "put", "kind": "comment", "id": "secret", "values": map[string]string{"card": "secret", "text": canary(tenant)}},
+	}
+	ask(t, conn, "board:"+b, map[string]any{"do": "mutate", "mutations": []any{map[string]any{"client": "owner", "n": 2, "schema": 1, "base": 1, "ops": secret}}}, nil)
 	return conn
 }
 
@@ -204,7 +210,7 @@ func snoop(t *testing.T, url string, tenant, member int, seen *sightings) {
 		target := r.IntN(*tenants)
 		b, w, cursor := fmt.Sprintf("board:b%d", target), fmt.Sprintf("workspace:w%d", target), fmt.Sprintf("cursor:b%d", target)
 		mark := canary(tenant) + fmt.Sprint(ref)
-		switch r.IntN(9) {
+		switch r.IntN(11) {
 		case 0:
 			say("sub "+[]string{b, w, cursor}[r.IntN(3)], nil)
 		case 1:
@@ -219,6 +225,10 @@ func snoop(t *testing.T, url string, tenant, member int, seen *sightings) {
 			say("req "+b, mutate(fmt.Sprintf("u%d-0", target), 1+r.IntN(20), "set", "column", "todo", mark))
 		case 6:
 			say("req "+b, map[string]any{"do": "rename", "title": mark, "version": 1})
+		case 7:
+			say("req "+b, map[string]any{"do": "pull", "heads": true})
+		case 8:
+			say("req "+b, map[string]any{"do": "bodies", "rows": []board.Key{{Kind: board.KindCard, ID: "secret"}, {Kind: board.KindComment, ID: "secret"}}})
 		default:
 			n++
 			say(fmt.Sprintf("req board:b%d", tenant), mutate(fmt.Sprintf("u%d-%d-c", tenant, member), n, "put", "card", fmt.Sprintf("c%d-%d", member, n), mark))

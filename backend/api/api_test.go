@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/millracehq/millrace/backend/board"
+	"github.com/millracehq/millrace/backend/replica"
 	"github.com/millracehq/millrace/backend/store"
 	"github.com/millracehq/millrace/backend/store/memory"
 )
@@ -184,6 +185,9 @@ func TestBoards(t *testing.T) {
 			t.Errorf("the rows have the hash %s, the answer says %s", hash, snapshot.Hash)
 		}
 
+		b.ask("ann", "GET", "/v1/boards/b/snapshot?view=tails", "").want(400, "whole or heads")
+		b.ask("ann", "GET", "/v1/boards/b/snapshots/5?view=tails", "").want(400, "whole or heads")
+
 		path := "/v1/boards/b/cards/c-canary/history"
 		h := b.ask("ann", "GET", path+"?limit=3", "").want(200, "fourth canary", "third canary", "second canary", `"user":"bob-canary"`)
 		b.ask("ann", "GET", path+"?limit=3&after="+h.next(), "").want(200, "first canary")
@@ -196,6 +200,55 @@ func TestBoards(t *testing.T) {
 		b.ask("ann", "GET", "/v1/search?q=x&board=ä", "").want(400, "no ID")
 		b.ask("ann", "GET", "/v1/search?q=x&after=%2b", "").want(400, "after")
 		b.ask("ann", "GET", path+"?limit=0", "").want(400, "limit")
+	})
+}
+
+// TestHeads: heads are the board without its texts and with its hash, under a tag of their own; with the bodies they are the board.
+func TestHeads(t *testing.T) {
+	stores(t, func(t *testing.T, s store.Store) {
+		b := newBed(t, s)
+		b.fill("ann", "w", "b", "canary")
+		text := board.Text("long story")
+		ops := []board.Op{
+			{Op: board.OpText, ID: "c-canary", Value: &text},
+			{Op: board.OpPut, Kind: board.KindComment, ID: "k", Values: map[string]board.Value{board.GroupCard: board.Text("c-canary"), board.GroupText: text}},
+		}
+		if _, err := s.Commit(t.Context(), "b", []*board.Mutation{{Client: "t", N: 1, Schema: board.Schema, User: "ann", Ops: ops}}); err != nil {
+			t.Fatal(err)
+		}
+		const path = "/v1/boards/b/snapshot"
+		whole := b.ask("ann", "GET", path, "").want(200, "long story")
+		if again := b.ask("ann", "GET", path+"?view=whole", "").want(200); again.body != whole.body || again.header.Get("ETag") != whole.header.Get("ETag") {
+			t.Errorf("view=whole is %s", again.body)
+		}
+		heads := b.ask("ann", "GET", path+"?view=heads", "").want(200, "fourth canary", `"without":{"body":6}`, `"without":{"text":6}`)
+		at := b.ask("ann", "GET", "/v1/boards/b/snapshots/6?view=heads", "").want(200)
+		if tag := heads.header.Get("ETag"); strings.Contains(heads.body, "story") || at.body != heads.body || tag == whole.header.Get("ETag") || tag != at.header.Get("ETag") {
+			t.Errorf("%s: %s\n%s", tag, heads.body, at.body)
+		}
+		b.ask("ann", "GET", path+"?view=heads", "", "If-None-Match: "+heads.header.Get("ETag")).want(304)
+		b.ask("ann", "GET", path+"?view=heads", "", "If-None-Match: "+whole.header.Get("ETag")).want(200)
+		b.ask("ann", "GET", path, "", "If-None-Match: "+heads.header.Get("ETag")).want(200, "long story")
+		b.ask("mallory", "GET", path+"?view=heads", "").want(404)
+
+		copied := replica.New(replica.State{Board: "b", User: "ann", Client: "copy"}, board.Rules{})
+		var d board.Delta
+		if err := json.Unmarshal([]byte(heads.body), &d); err != nil {
+			t.Fatal(err)
+		}
+		if need := copied.Receive(&d); need != replica.Nothing || copied.Base().Missing() != 2 {
+			t.Fatalf("need %d, %d bodies are missing", need, copied.Base().Missing())
+		}
+		rows, seq, err := s.Rows(t.Context(), "ann", "b", slices.Collect(copied.Base().MissingKeys()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, row := range rows {
+			rows[i] = row.Body()
+		}
+		if need := copied.ReceiveBodies(&board.Bodies{To: seq, Rows: rows}); need != replica.Nothing || copied.Base().Missing() != 0 || board.FormatHash(copied.Base().Hash()) != d.Hash {
+			t.Errorf("need %d, %d bodies are missing", need, copied.Base().Missing())
+		}
 	})
 }
 

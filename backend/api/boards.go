@@ -99,13 +99,17 @@ func (a *API) renameBoard(c *call) error {
 	return c.one(200, b, b.Version)
 }
 
-// snapshot is the whole board as of now. Its tag is the state of the rows, so who has it need not fetch it again.
+// snapshot is the whole board as of now, or the heads of its rows. Its tag is the state of the rows, so who has it need not fetch it again.
 func (a *API) snapshot(c *call) error {
+	heads, err := c.heads()
+	if err != nil {
+		return err
+	}
 	b, err := a.ofBoard(c)
 	if err != nil {
 		return err
 	}
-	if tag := snapshotTag(b.Seq, b.Hash); c.r.Header.Get("If-None-Match") == tag {
+	if tag := snapshotTag(b.Seq, b.Hash, heads); c.r.Header.Get("If-None-Match") == tag {
 		c.header("ETag", tag)
 		c.header("Cache-Control", "private, no-cache")
 		c.write(304, nil)
@@ -115,13 +119,17 @@ func (a *API) snapshot(c *call) error {
 	if err != nil {
 		return err
 	}
-	c.header("ETag", snapshotTag(d.To, d.Hash))
+	c.header("ETag", snapshotTag(d.To, d.Hash, heads))
 	c.header("Cache-Control", "private, no-cache")
-	return c.json(200, d)
+	return c.snapshot(d, heads)
 }
 
 // snapshotAt is the board at a sequence number, which never changes: caches of this user may keep it. Only the present one is there.
 func (a *API) snapshotAt(c *call) error {
+	heads, err := c.heads()
+	if err != nil {
+		return err
+	}
 	id, err := c.pathID("board")
 	if err != nil {
 		return err
@@ -149,13 +157,40 @@ func (a *API) snapshotAt(c *call) error {
 	if d.To != seq {
 		return gone(d.To)
 	}
-	c.header("ETag", snapshotTag(d.To, d.Hash))
+	c.header("ETag", snapshotTag(d.To, d.Hash, heads))
 	c.header("Cache-Control", "private, max-age=31536000, immutable")
 	c.header("Vary", "Authorization")
-	return c.json(200, d)
+	return c.snapshot(d, heads)
 }
 
-func snapshotTag(seq int64, hash string) string { return fmt.Sprintf(`"%d-%s"`, seq, hash) }
+func snapshotTag(seq int64, hash string, heads bool) string {
+	if heads {
+		hash += "-heads"
+	}
+	return fmt.Sprintf(`"%d-%s"`, seq, hash)
+}
+
+// heads is what the parameter view says: whether bodies are to be left out.
+func (c *call) heads() (bool, error) {
+	switch view := c.r.URL.Query().Get("view"); view {
+	case "", "whole":
+		return false, nil
+	case "heads":
+		return true, nil
+	default:
+		return false, malformed(fmt.Sprintf("view: %.20q", view), "whole or heads")
+	}
+}
+
+// snapshot answers with a board.
+func (c *call) snapshot(d board.Delta, heads bool) error {
+	if heads {
+		for i, row := range d.Rows {
+			d.Rows[i] = row.Head()
+		}
+	}
+	return c.json(200, d)
+}
 
 // whole is all of a board, as a delta that a replica takes.
 func (a *API) whole(c *call, id string) (board.Delta, error) {

@@ -174,6 +174,7 @@ func (a *applier) write(k Key, group string, reg Register) error {
 	a.out.Changes = append(a.out.Changes, Change{Key: k, Group: group, Before: row.Regs[group], After: reg})
 	row.Seq = a.seq
 	row.Regs[group] = reg
+	delete(row.Without, group)
 	a.rows.Put(row)
 	return nil
 }

@@ -63,12 +63,14 @@ func (d *Delta) Apply(t *Table) *Table {
 		t = NewTable()
 	}
 	for _, patch := range d.Rows {
-		row := patch.Clone()
-		if old := t.rows[patch.Key]; old != nil {
-			row.Regs = maps.Clone(old.Regs)
-			maps.Copy(row.Regs, patch.Regs)
+		if patch == nil {
+			continue
 		}
-		t.Put(row)
+		old := t.rows[patch.Key]
+		if old == nil {
+			old = new(Row)
+		}
+		t.Put(old.Patched(patch))
 	}
 	for _, k := range d.Purged {
 		t.Delete(k)

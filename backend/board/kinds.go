@@ -25,6 +25,7 @@ const (
 	GroupInto    = "into"    // of a deleted column: where its cards go
 	GroupPresent = "present" // of a mark
 	GroupCard    = "card"    // of a comment: what it is about
+	GroupText    = "text"    // of a comment
 )
 
 // Values of [GroupLife].
@@ -83,7 +84,7 @@ var kinds = map[string]map[string]group{
 		GroupPlace: {rule: rulePlace}, GroupLife: {rule: ruleLife},
 	},
 	KindComment: {
-		"text": {check: textUpTo(MaxText), required: true}, GroupCard: {rule: ruleFixed, check: idOrNull, required: true},
+		GroupText: {check: textUpTo(MaxText), required: true}, GroupCard: {rule: ruleFixed, check: idOrNull, required: true},
 		GroupLife: {rule: ruleLife},
 	},
 	KindLabel: {

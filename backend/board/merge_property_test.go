@@ -183,6 +183,7 @@ func TestVectors(t *testing.T) {
 	wantFile(t, "merge.json", mergeVectors(t))
 	wantFile(t, "positions.json", posVectors(t))
 	wantFile(t, "texts.json", textVectors())
+	wantFile(t, "heads.json", headVectors(t))
 }
 
 func mergeVectors(t *testing.T) []vector {

@@ -63,12 +63,16 @@ type Row struct {
 	Key
 	Seq  int64               `json:"seq"`  // of the last mutation that changed something here
 	Regs map[string]Register `json:"regs"` // by group
+
+	// Without names registers that the row has and that are not here, with the mutation that meant each: see [Row.Head]. A register is in one of
+	// the two. The hash of such a row says nothing.
+	Without map[string]int64 `json:"without,omitempty"`
 }
 
 // Clone is a copy that can be changed.
 func (r *Row) Clone() *Row {
 	c := *r
-	c.Regs = maps.Clone(r.Regs)
+	c.Regs, c.Without = maps.Clone(r.Regs), maps.Clone(r.Without)
 	return &c
 }
 

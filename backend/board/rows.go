@@ -118,10 +118,13 @@ func SortLane(rows []*Row) {
 }
 
 // Table is a board in memory. The zero value is not ready: make one by [NewTable].
-type Table struct{ rows map[Key]*Row }
+type Table struct {
+	rows    map[Key]*Row
+	missing map[Key]struct{} // rows that lack their bodies
+}
 
 // NewTable is an empty Table.
-func NewTable() *Table { return &Table{rows: make(map[Key]*Row)} }
+func NewTable() *Table { return &Table{rows: make(map[Key]*Row), missing: make(map[Key]struct{})} }
 
 // Row implements [Rows].
 func (t *Table) Row(k Key) (*Row, error) { return t.rows[k], nil }
@@ -150,10 +153,20 @@ func (t *Table) Lane(lane string) ([]*Row, error) {
 }
 
 // Put sets a row, which then belongs to the Table.
-func (t *Table) Put(r *Row) { t.rows[r.Key] = r }
+func (t *Table) Put(r *Row) {
+	t.rows[r.Key] = r
+	if len(r.Without) > 0 {
+		t.missing[r.Key] = struct{}{}
+	} else {
+		delete(t.missing, r.Key)
+	}
+}
 
 // Delete takes a row out.
-func (t *Table) Delete(k Key) { delete(t.rows, k) }
+func (t *Table) Delete(k Key) {
+	delete(t.rows, k)
+	delete(t.missing, k)
+}
 
 // Len is the number of rows.
 func (t *Table) Len() int { return len(t.rows) }
@@ -165,7 +178,7 @@ func (t *Table) All() []*Row {
 	})
 }
 
-// Hash is the sum of the hashes of all rows.
+// Hash is the sum of the hashes of all rows. While bodies are missing it says nothing.
 func (t *Table) Hash() uint64 {
 	var sum uint64
 	for _, r := range t.rows {

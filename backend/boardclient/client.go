@@ -33,6 +33,7 @@ type Config struct {
 	Heartbeat time.Duration // how often to compare with the server; default 15s
 	Timeout   time.Duration // of one request; default 15s
 	OnRetry   func(error)   // told why it connects again; default: nobody
+	Heads     bool          // pull without the texts of cards and comments: see [Board.Bodies]
 	Cursors   bool          // hear of the cursors of others, and say where the own one is: see [Board.Point]
 }
 
@@ -63,6 +64,9 @@ type Board struct {
 	diverged int              // Guarded by mu.
 	changed  chan struct{}    // Guarded by mu. Closed and made anew when the copy changes.
 	fatal    error            // Guarded by mu. Of the outbox.
+
+	opened  map[board.Key]struct{} // Guarded by mu. Rows whose bodies are waited for, and some whose are not any more.
+	wantAll int                    // Guarded by mu. How many wait for all bodies.
 }
 
 // Open takes up a board where the outbox left it, without connecting.
@@ -86,11 +90,15 @@ func Open(ctx context.Context, cfg Config) (*Board, error) {
 	if state.Client == "" {
 		state = replica.State{Board: cfg.Board, User: cfg.User, Client: rand.Text()}
 	}
-	return &Board{cfg: cfg, wake: make(chan struct{}, 1), copy: replica.New(state, board.Rules{}), need: replica.Pull, changed: make(chan struct{})}, nil
+	return &Board{
+		cfg: cfg, wake: make(chan struct{}, 1), copy: replica.New(state, board.Rules{}), need: replica.Pull, changed: make(chan struct{}),
+		opened: make(map[board.Key]struct{}),
+	}, nil
 }
 
 // Do does something to the board, now or as soon as there is a connection. When it returns the mutation is in the outbox; unless
-// the rules refuse it at once, as the outcome then says.
+// the rules refuse it at once, as the outcome then says. To change a text of which the copy has only the head is refused with
+// [replica.CodeNoBody]: see [Board.Bodies].
 func (b *Board) Do(ctx context.Context, ops ...board.Op) (board.Outcome, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -282,7 +290,7 @@ func (b *Board) receive(ctx context.Context, d *board.Delta) {
 	b.notify()
 }
 
-// exchange pulls and sends until there is nothing to do.
+// exchange pulls, sends and fetches bodies, in this order, until there is nothing to do.
 func (b *Board) exchange(ctx context.Context, conn *client.Conn) error {
 	for {
 		b.mu.Lock()
@@ -294,6 +302,10 @@ func (b *Board) exchange(ctx context.Context, conn *client.Conn) error {
 		}
 		seq, gc, state := b.copy.Seq(), b.copy.GC(), b.copy.State()
 		out, err := fitting(b.copy.Outgoing(sendAtOnce))
+		var rows []board.Key
+		if need == replica.Nothing && len(out) == 0 {
+			rows = b.wanted()
+		}
 		b.need = replica.Nothing
 		b.mu.Unlock()
 		if err = cmp.Or(fatal, err); err != nil {
@@ -308,9 +320,14 @@ func (b *Board) exchange(ctx context.Context, conn *client.Conn) error {
 			if len(state.Pending) > 0 {
 				n = state.Pending[0].N - 1
 			}
-			body = map[string]any{"do": "pull", "since": seq, "gc": gc, "client": state.Client, "n": n, "diverged": diverged}
+			body = map[string]any{"do": "pull", "since": seq, "gc": gc, "client": state.Client, "n": n, "diverged": diverged, "heads": b.cfg.Heads}
 		case len(out) > 0:
 			body = map[string]any{"do": "mutate", "mutations": out}
+		case len(rows) > 0:
+			if err := b.fetch(ctx, conn, rows); err != nil {
+				return err
+			}
+			continue
 		default:
 			return nil
 		}

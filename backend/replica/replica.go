@@ -18,10 +18,11 @@ type Replica struct {
 	state   State
 	rules   board.Rules
 	base    *board.Table
-	seq     int64 // of base; 0: nothing yet
-	gc      int64 // the last purge that base knows of
-	partial bool  // base is the beginning of a pull: nothing fits it but what comes next
-	hash    string
+	seq     int64                  // of base; 0: nothing yet
+	gc      int64                  // the last purge that base knows of
+	partial bool                   // base is the beginning of a pull: nothing fits it but what comes next
+	pulled  bool                   // base is not just empty
+	hash    string                 // of the board at seq, as the server has said
 	results map[int64]board.Result // of pending mutations
 	view    *board.Buffer          // nil: to be made anew
 	clock   int64
@@ -67,7 +68,7 @@ func (r *Replica) Seq() int64 { return r.seq }
 // GC is the last purge that the base knows of, for a pull.
 func (r *Replica) GC() int64 { return r.gc }
 
-// Base are the rows as the server has said.
+// Base are the rows as the server has said. Some may be heads, see [board.Table.Missing].
 func (r *Replica) Base() *board.Table { return r.base }
 
 // View are the rows as the user sees them.
@@ -88,6 +89,9 @@ func (r *Replica) Dismiss(n int64) {
 // what is known here, is not made: the outcome says why. Otherwise the outcome is what the server is expected to say; its
 // changes are for [board.Inverse].
 func (r *Replica) Do(now int64, undo int64, ops ...board.Op) board.Outcome {
+	if refused := r.blind(ops); refused != nil {
+		return board.Outcome{Result: *refused}
+	}
 	r.clock = max(r.clock+1, now*1000)
 	m := &board.Mutation{
 		Client: r.state.Client, N: r.state.Next, Schema: board.Schema, Base: r.seq, TS: r.clock, Undo: undo,
@@ -168,12 +172,12 @@ func (r *Replica) Receive(d *board.Delta) Need {
 		need = Pull
 	case r.fits(d):
 		r.base = d.Apply(r.base)
-		r.seq, r.gc, r.hash, r.partial, r.view = d.To, max(r.gc, d.GC), d.Hash, d.More, nil
+		r.seq, r.gc, r.hash, r.partial, r.pulled, r.view = d.To, max(r.gc, d.GC), d.Hash, d.More, true, nil
 		r.clock = max(r.clock, d.HLC)
 		switch {
 		case d.More:
 			need = Pull
-		case board.FormatHash(r.base.Hash()) != d.Hash:
+		case r.diverged():
 			need = Reload
 		}
 	case d.To > r.seq || r.partial:
@@ -194,7 +198,7 @@ func (r *Replica) fits(d *board.Delta) bool {
 
 // Forget drops the base, to pull it anew. What is pending stays.
 func (r *Replica) Forget() {
-	r.base, r.seq, r.gc, r.partial, r.hash, r.view = board.NewTable(), 0, 0, false, board.FormatHash(0), nil
+	r.base, r.seq, r.gc, r.partial, r.pulled, r.hash, r.view = board.NewTable(), 0, 0, false, false, board.FormatHash(0), nil
 }
 
 func (r *Replica) result(result board.Result) {

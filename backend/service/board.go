@@ -21,6 +21,8 @@ type request struct {
 	Client    string            `json:"client"`    // pull: whose results are wanted
 	N         int64             `json:"n"`         // pull: after this one
 	Diverged  string            `json:"diverged"`  // pull: the hash of the client's copy, which is not the server's
+	Heads     bool              `json:"heads"`     // pull: without the bodies of rows
+	Rows      []board.Key       `json:"rows"`      // bodies: whose
 	After     int64             `json:"after"`     // log
 	Title     string            `json:"title"`     // rename
 	Version   int64             `json:"version"`   // rename
@@ -68,6 +70,8 @@ func (s *Service) Board(ctx context.Context, e *worker.Event) error {
 		return s.commit(ctx, &g)
 	case "pull":
 		return s.pull(ctx, e, id, &r)
+	case "bodies":
+		return s.bodies(ctx, e, id, r.Rows)
 	case "head":
 		b, err := s.store.Board(ctx, e.User, id)
 		return answer(e, head{b, s.now().UnixMilli()}, err)
@@ -78,7 +82,7 @@ func (s *Service) Board(ctx context.Context, e *worker.Event) error {
 		b, err := s.store.Rename(ctx, e.User, id, r.Title, r.Version)
 		return answer(e, b, err)
 	default:
-		return refuse(e, 400, fmt.Sprintf("do: %.40q is not mutate, pull, head, log or rename", r.Do), nil)
+		return refuse(e, 400, fmt.Sprintf("do: %.40q is not mutate, pull, bodies, head, log or rename", r.Do), nil)
 	}
 }
 
@@ -106,6 +110,11 @@ func (s *Service) pull(ctx context.Context, e *worker.Event, id string, r *reque
 	if d.Reset && !d.More && board.FormatHash(sum(d.Rows)) != d.Hash {
 		s.metrics.divergedStore.Inc()
 		s.log.ErrorContext(ctx, "the rows of a board are not those of its hash", "board", id, "seq", d.To)
+	}
+	if r.Heads {
+		for i, row := range d.Rows {
+			d.Rows[i] = row.Head()
+		}
 	}
 	return answer(e, d, store.Page(&d, since, maxPage))
 }

@@ -251,6 +251,12 @@ func TestNoLeak(t *testing.T) {
 		user := fmt.Sprintf("u%d", i)
 		b.ask(user, fmt.Sprintf("workspace:w%d", i), do{"do": "create", "name": canary(i)})
 		b.ask(user, fmt.Sprintf("workspace:w%d", i), do{"do": "create_board", "id": fmt.Sprintf("b%d", i), "title": canary(i)})
+		secret := []do{
+			{"op": "put", "kind": "column", "id": "todo", "values": do{"title": canary(i)}},
+			{"op": "put", "kind": "card", "id": "secret", "lane": "todo", "values": do{"title": canary(i), "body": canary(i)}},
+			{"op": "put", "kind": "comment", "id": "secret", "values": do{"card": "secret", "text": canary(i)}},
+		}
+		b.want(user, fmt.Sprintf("board:b%d", i), do{"do": "mutate", "mutations": []do{{"client": user + "-first", "n": 1, "schema": 1, "ops": secret}}}, `"committed"`)
 	}
 	requests := 240
 	if testing.Short() {
@@ -262,7 +268,11 @@ func TestNoLeak(t *testing.T) {
 		user, channel, w := fmt.Sprintf("u%d", tenant), fmt.Sprintf("board:b%d", target), fmt.Sprintf("workspace:w%d", target)
 		client := user + channel[6:]
 		var answer string
-		switch r.IntN(8) {
+		switch r.IntN(10) {
+		case 8:
+			answer = b.ask(user, channel, do{"do": "pull", "heads": true})
+		case 9:
+			answer = b.ask(user, channel, bodiesOf(key("card", "secret"), key("comment", "secret")))
 		case 0, 1:
 			n[client]++
 			answer = b.ask(user, channel, column(client, n[client], fmt.Sprintf("%s%d", canary(tenant), i)))

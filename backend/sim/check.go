@@ -35,6 +35,9 @@ func (w *world) checkCopy(c *client, server *board.Table, all *board.Delta) {
 		h.fail("%s has %d pending mutations and is at %d of %d", c.saved.Client, n, c.copy.Seq(), all.To)
 		return
 	}
+	if n := c.copy.Base().Missing(); n > 0 {
+		h.fail("%s lacks %d bodies", c.saved.Client, n)
+	}
 	if a, b := asJSON(c.copy.Base()), asJSON(server); a != b {
 		h.fail("%s has another board:\n%s\n%s", c.saved.Client, a, b)
 	}

@@ -48,4 +48,5 @@ type Counts struct {
 	Steps, Mutations, Committed, Merged, Redirected, Superseded, Rejected int
 	Conflicts, Repeats, Dropped, Duplicated, Cuts                         int
 	ClientCrashes, ServerCrashes, Purged, Revocations, Pulls              int
+	Bodies, Blind                                                         int // fetched; edits that were refused since the body was not there
 }

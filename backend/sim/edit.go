@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/millracehq/millrace/backend/board"
+	"github.com/millracehq/millrace/backend/replica"
 )
 
 // token is a text that exists once.
@@ -122,6 +123,10 @@ func (w *world) do(c *client, ops ...board.Op) {
 		}
 	}
 	out := c.copy.Do(w.now+c.skew, 0, ops...)
+	if out.Result.Code == replica.CodeNoBody {
+		w.counts.Blind++
+		w.askBodies(c, false)
+	}
 	if out.Result.Status == board.Rejected {
 		return
 	}

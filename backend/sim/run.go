@@ -62,6 +62,9 @@ func (w *world) heal() {
 			w.askPull(c, c.copy.Seq())
 			w.deliverTo(c)
 			w.deliverFrom(c)
+			w.askBodies(c, true)
+			w.deliverTo(c)
+			w.deliverFrom(c)
 			w.send(c)
 			quiet = quiet && c.copy.Pending() == 0 && len(c.to) == 0
 		}
@@ -74,7 +77,7 @@ func (w *world) heal() {
 func (w *world) level() bool {
 	head := w.pullAll().To
 	for _, c := range w.clients {
-		if c.copy.Seq() != head || len(c.from) > 0 {
+		if c.copy.Seq() != head || len(c.from) > 0 || c.copy.Base().Missing() > 0 {
 			return false
 		}
 	}
@@ -122,6 +125,6 @@ func (c *Counts) Add(o Counts) {
 func (c *Counts) fields() []*int {
 	return []*int{
 		&c.Steps, &c.Mutations, &c.Committed, &c.Merged, &c.Redirected, &c.Superseded, &c.Rejected, &c.Conflicts, &c.Repeats, &c.Dropped,
-		&c.Duplicated, &c.Cuts, &c.ClientCrashes, &c.ServerCrashes, &c.Purged, &c.Revocations, &c.Pulls,
+		&c.Duplicated, &c.Cuts, &c.ClientCrashes, &c.ServerCrashes, &c.Purged, &c.Revocations, &c.Pulls, &c.Bodies, &c.Blind,
 	}
 }

@@ -58,6 +58,7 @@ func TestSeeds(t *testing.T) {
 	for name, v := range map[string]int{
 		"merged": sum.Merged, "redirected": sum.Redirected, "superseded": sum.Superseded, "rejected": sum.Rejected, "conflicts": sum.Conflicts,
 		"repeats": sum.Repeats, "server crashes": sum.ServerCrashes, "purged": sum.Purged, "revocations": sum.Revocations,
+		"bodies fetched": sum.Bodies,
 	} {
 		if v == 0 {
 			t.Errorf("no seed has seen any %s", name)

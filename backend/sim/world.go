@@ -41,14 +41,22 @@ type client struct {
 	skew    int64 // ms
 	toCut   bool  // nothing reaches the server
 	fromCut bool  // nothing comes from the server
+	heads   bool  // pulls without bodies, and fetches them
 	to      []request
-	from    []*board.Delta
+	from    []answer
+}
+
+// answer is a message from the server, in answer to a request or published: one of the two.
+type answer struct {
+	delta  *board.Delta
+	bodies *board.Bodies
 }
 
 // request is a message to the server.
 type request struct {
 	mutations []*board.Mutation
 	pull      *store.Since
+	bodies    []board.Key
 }
 
 func newWorld(cfg Config) *world {
@@ -69,7 +77,7 @@ func newWorld(cfg Config) *world {
 	_, err := w.store.CreateBoard(context.Background(), owner, workspace, boardID, "b")
 	w.must(err)
 	for i := range cfg.Clients {
-		c := &client{user: fmt.Sprintf("user%d", i)}
+		c := &client{user: fmt.Sprintf("user%d", i), heads: i%2 == 1}
 		w.setRole(c.user, store.Editor)
 		if w.has(Skew) {
 			c.skew = w.r.Int64N(2*dayMS) - dayMS
@@ -121,8 +129,10 @@ func (w *world) step() {
 		w.deliverTo(c)
 	case n < 85:
 		w.deliverFrom(c)
-	case n < 91:
+	case n < 90:
 		w.askPull(c, c.copy.Seq())
+	case n < 91:
+		w.askBodies(c, w.chance(30))
 	default:
 		w.trouble(c)
 	}
@@ -217,8 +227,12 @@ func (w *world) deliverTo(c *client) {
 	if !ok {
 		return
 	}
-	if m.pull != nil {
+	switch {
+	case m.pull != nil:
 		w.servePull(c, *m.pull)
+		return
+	case len(m.bodies) > 0:
+		w.serveBodies(c, m.bodies)
 		return
 	}
 	w.serveMutations(c, m.mutations)
@@ -227,13 +241,18 @@ func (w *world) deliverTo(c *client) {
 func (w *world) servePull(c *client, since store.Since) {
 	w.counts.Pulls++
 	d, err := w.store.Pull(context.Background(), c.user, boardID, since)
+	if c.heads {
+		for i, row := range d.Rows {
+			d.Rows[i] = row.Head()
+		}
+	}
 	if err == nil && w.chance(30) {
 		w.must(store.Page(&d, since, 100+w.r.IntN(4000)))
 	}
 	if err != nil {
 		d = board.Delta{Results: []board.ClientResult{{Client: since.Client, Result: board.Result{Status: board.Rejected, Code: board.CodeNoBoard}}}}
 	}
-	c.from = append(c.from, &d)
+	c.from = append(c.from, answer{delta: &d})
 }
 
 // serveMutations is what a backend does, and where it may die: before the commit, before it publishes, before it answers.
@@ -248,7 +267,7 @@ func (w *world) serveMutations(c *client, mutations []*board.Mutation) {
 		for _, m := range mutations {
 			early.Results = append(early.Results, board.ClientResult{Client: m.Client, Result: board.Result{N: m.N, Status: board.Committed}})
 		}
-		c.from = append(c.from, &early)
+		c.from = append(c.from, answer{delta: &early})
 	}
 	if dies == 0 {
 		return
@@ -268,23 +287,28 @@ func (w *world) serveMutations(c *client, mutations []*board.Mutation) {
 	if dies == 2 {
 		return
 	}
-	c.from = append(c.from, &board.Delta{From: d.From, To: d.To, Hash: d.Hash, HLC: d.HLC, Results: d.Results, Rows: d.Rows, Conflicts: d.Conflicts})
+	c.from = append(c.from, answer{delta: &board.Delta{From: d.From, To: d.To, Hash: d.Hash, HLC: d.HLC, Results: d.Results, Rows: d.Rows, Conflicts: d.Conflicts}})
 }
 
 // publish sends to all who may see the board; who has no right gets nothing.
 func (w *world) publish(d *board.Delta) {
 	for _, c := range w.clients {
 		if _, err := w.store.Board(context.Background(), c.user, boardID); err == nil {
-			c.from = append(c.from, d)
+			c.from = append(c.from, answer{delta: d})
 		}
 	}
 }
 
 func (w *world) deliverFrom(c *client) {
-	d, ok := take(w, &c.from, c.fromCut)
+	m, ok := take(w, &c.from, c.fromCut)
 	if !ok {
 		return
 	}
+	if m.bodies != nil {
+		w.takeBodies(c, m.bodies)
+		return
+	}
+	d := m.delta
 	was, name := c.copy.Seq(), c.saved.Client
 	for _, r := range d.Results {
 		if r.Client == name && r.Status != board.Gap && r.Code != board.CodeNoBoard {

@@ -51,6 +51,20 @@ func Page(d *board.Delta, since Since, size int) error {
 	return nil
 }
 
+// InOrder are the rows that were found, in the order in which they were asked for.
+func InOrder(keys []board.Key, found []*board.Row) (rows []*board.Row) {
+	byKey := make(map[board.Key]*board.Row, len(found))
+	for _, r := range found {
+		byKey[r.Key] = r
+	}
+	for _, k := range keys {
+		if r := byKey[k]; r != nil {
+			rows = append(rows, r)
+		}
+	}
+	return rows
+}
+
 // Logged is the entry for those who read the log.
 func (e *Entry) Logged() Logged {
 	m := board.DecodeMutation(e.Body)

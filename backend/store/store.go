@@ -120,6 +120,9 @@ type Store interface {
 	// Pull is what a client lacks of a board: changed rows, or all of them when it has nothing or too old a copy;
 	// conflicts; results. ErrNotFound.
 	Pull(ctx context.Context, user, id string, since Since) (board.Delta, error)
+	// Rows are those of some keys that there are, in the order of the keys, and the sequence number of the board as of which they are so. Keys
+	// are UTF-8 without U+0000. ErrNotFound (no such board).
+	Rows(ctx context.Context, user, id string, keys []board.Key) (rows []*board.Row, seq int64, err error)
 	// Log lists the entries with a sequence number after one, oldest first, at most limit. ErrNotFound.
 	Log(ctx context.Context, user, id string, after int64, limit int) ([]Logged, error)
 	// History lists the entries of the log that are [About] a row, newest first, of the limit entries before a sequence number that may

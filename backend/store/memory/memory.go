@@ -240,6 +240,22 @@ func (s *Store) Pull(_ context.Context, user, id string, since store.Since) (boa
 	return d, nil
 }
 
+// Rows implements [store.Store].
+func (s *Store) Rows(_ context.Context, user, id string, keys []board.Key) (rows []*board.Row, seq int64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, err := s.visible(user, id)
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, k := range keys {
+		if r, _ := t.Row(k); r != nil {
+			rows = append(rows, r)
+		}
+	}
+	return rows, t.head.Seq, nil
+}
+
 // Log implements [store.Store].
 func (s *Store) Log(_ context.Context, user, id string, after int64, limit int) ([]store.Logged, error) {
 	s.mu.Lock()

@@ -60,6 +60,10 @@ func TestReplica(t *testing.T) {
 		if err != nil || len(log) != int(n) {
 			t.Errorf("%s: %d entries, %v", what, len(log), err)
 		}
+		rows, seq, err := s.Rows(ctx, "bob", "b", []board.Key{{Kind: board.KindColumn, ID: fmt.Sprint("c", n)}})
+		if err != nil || seq != n || len(rows) != 1 {
+			t.Errorf("%s: %d rows as of %d, %v", what, len(rows), seq, err)
+		}
 	}
 	reads := func(result string) string {
 		var text strings.Builder
@@ -90,6 +94,9 @@ func TestReplica(t *testing.T) {
 	}
 	if _, err := s.Log(ctx, "bob", "b", 0, 10); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("bob has left, and reads the log: %v", err)
+	}
+	if _, _, err := s.Rows(ctx, "bob", "b", []board.Key{{Kind: board.KindColumn, ID: "c1"}}); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("bob has left, and reads rows: %v", err)
 	}
 	member(store.Viewer, 2)
 	standby.Kill()

@@ -102,13 +102,11 @@ func (t *tx) fetch(w store.Wanted) error {
 		})
 	}
 	if len(w.Keys) > 0 {
-		kinds, ids := make([]string, len(w.Keys)), make([]string, len(w.Keys))
-		for i, k := range w.Keys {
-			kinds[i], ids[i] = k.Kind, k.ID
+		for _, k := range w.Keys {
 			t.rows[k] = nil // unless it is found
 		}
-		b.Queue(`SELECT kind, id, seq, regs FROM app.board_rows WHERE board = $1
-			AND (kind, id) IN (SELECT * FROM unnest($2::text[], $3::text[]))`, t.board, kinds, ids).Query(func(rows pgx.Rows) error {
+		kinds, ids := columns(w.Keys)
+		b.Queue(rowsByKey, t.board, kinds, ids).Query(func(rows pgx.Rows) error {
 			found, err := pgx.CollectRows(rows, scanRow)
 			for _, r := range found {
 				t.rows[r.Key] = r

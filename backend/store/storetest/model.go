@@ -66,7 +66,7 @@ func (m *model) pick(s []string) string { return s[m.r.IntN(len(s))] }
 func (m *model) step() {
 	user, other, id := m.pick(m.users()), m.pick(m.users()), m.pick(m.boardIDs())
 	workspace := id[:2]
-	switch m.r.IntN(19) {
+	switch m.r.IntN(20) {
 	case 0:
 		m.both("workspace", func(ctx context.Context, s store.Store) (any, error) {
 			return nil, s.CreateWorkspace(ctx, user, workspace, "W")
@@ -105,6 +105,12 @@ func (m *model) step() {
 	case 12:
 		q := store.Query{Words: store.Words(m.pick([]string{"secret", "secret w1", "of w0", "car", "1"})), Workspace: m.pick([]string{"", "", workspace})}
 		m.both("search", func(ctx context.Context, s store.Store) (any, error) { return search(ctx, s, user, q, 7) })
+	case 13:
+		keys := []board.Key{{Kind: board.KindCard, ID: m.pick([]string{"card0", "card1"})}, {Kind: board.KindColumn, ID: "col0"}, {Kind: board.KindCard, ID: "card4"}}
+		m.both("rows", func(ctx context.Context, s store.Store) (any, error) {
+			rows, seq, err := s.Rows(ctx, user, id, keys)
+			return []any{rows, seq}, err
+		})
 	default:
 		m.commit(user, other, id)
 	}

@@ -18,7 +18,7 @@ type Open func(t *testing.T, now func() time.Time) store.Store
 // Run runs the suite.
 func Run(t *testing.T, open Open) {
 	for name, f := range map[string]func(*testing.T, Open){
-		"rights": testRights, "commit": testCommit, "ends": testEnds, "group": testGroup, "collect": testCollect,
+		"rights": testRights, "commit": testCommit, "rows": testRows, "ends": testEnds, "group": testGroup, "collect": testCollect,
 		"history": testHistory, "search": testSearch, "concurrent": testConcurrent, "like memory": testLikeMemory, "trail": testTrail,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -119,6 +119,8 @@ func testRights(t *testing.T, open Open) {
 		wantErr(t, user+" pulls", err, want)
 		_, err = s.Log(ctx, user, bd, 0, 10)
 		wantErr(t, user+" reads the log", err, want)
+		_, _, err = s.Rows(ctx, user, bd, []board.Key{{Kind: board.KindCard, ID: "c"}})
+		wantErr(t, user+" reads rows", err, want)
 	}
 	for user, n := range map[string]int{"ann": 1, "eve": 1, "mallory": 0, "": 0} {
 		boards, err := s.Boards(ctx, user)
