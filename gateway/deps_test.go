@@ -18,7 +18,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"github.com/cloudwego/netpoll": {module + "internal/loop"},
 		"github.com/VictoriaMetrics/metrics": {
 			module + "gateway", module + "gateway/internal/admin", module + "backend/worker", module + "backend/service", module + "backend/api",
-			module + "backend/queue", module + "backend/store/postgres", module + "backend/cmd/backend",
+			module + "backend/queue", module + "backend/store/postgres", module + "backend/reward/postgres", module + "backend/cmd/backend",
 		},
 		"github.com/jackc/pgx/v5": {module + "backend/store/postgres", module + "backend/reward/postgres"},
 		"modernc.org/sqlite":      {module + "backend/store/sqlite", module + "backend/reward/sqlite", module + "backend/boardclient"},
