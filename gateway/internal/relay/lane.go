@@ -103,7 +103,7 @@ func (l *lane) run(ctx context.Context) {
 		if err == nil {
 			l.r.inTouch(&l.down, l.what)
 			if l.node {
-				l.r.begin.Do(func() { close(l.r.started) })
+				l.r.begin()
 			}
 			err = l.read(ctx)
 		}

@@ -20,15 +20,17 @@ type Relay struct {
 	loops   []Loop
 	nodeKey string
 	lanes   []*lane
-	laneOf  []*lane // by partition
-	started chan struct{}
+	laneOf  []*lane       // by partition
+	begun   chan struct{} // closed by begin: the node's stream is read
+	begin   func()
+	started chan struct{} // closed by start
+	start   func()
 
 	swept []func(*hub.Batch) // by loop: sweptBy
 
 	ring      ring
 	historian historian
 	packer    packer
-	begin     sync.Once
 	writing   writeWire
 	reading   readWire
 	orders    orders
@@ -106,9 +108,11 @@ func New(cfg Config, streams Streams, loops []Loop) *Relay {
 		def[Observer](o, nobody{})
 	}
 	r := &Relay{
-		cfg: cfg, streams: streams, loops: loops, nodeKey: cfg.Keys.Node(cfg.Node), started: make(chan struct{}),
+		cfg: cfg, streams: streams, loops: loops, nodeKey: cfg.Keys.Node(cfg.Node), begun: make(chan struct{}), started: make(chan struct{}),
 		parts: make([]part, cfg.Partitions), unswept: make([]atomic.Int64, len(loops)), laneOf: make([]*lane, cfg.Partitions),
 	}
+	r.begin = sync.OnceFunc(func() { close(r.begun) })
+	r.start = sync.OnceFunc(func() { close(r.started) })
 	for i := range loops {
 		r.swept = append(r.swept, r.sweptBy(i))
 	}
@@ -137,7 +141,7 @@ func def[T comparable](v *T, otherwise T) {
 	}
 }
 
-// Started is closed once the streams can be read: what is accepted before would be refused.
+// Started is closed once the streams can be read, and revokes and kicks are heard: what is accepted before would be refused, or miss one.
 func (r *Relay) Started() <-chan struct{} { return r.started }
 
 // Run writes and reads until ctx is done; then it writes what was appended, tells the loops, and returns.
@@ -165,6 +169,11 @@ const canaryLate = 5 * time.Second
 // Ready says why clients should go elsewhere, nil when they should not: something cannot be written or read, or the
 // canary, which goes the way of a publication, does not come back.
 func (r *Relay) Ready() error {
+	select {
+	case <-r.started:
+	default:
+		return errors.New("starting")
+	}
 	for _, why := range []*string{r.down.Load(), r.sick.Load()} {
 		if why != nil {
 			return errors.New(*why)

@@ -12,6 +12,10 @@ const (
 	watchBlock = 200 * time.Millisecond // a stop may have to wait for it
 	watchEvery = 100 * time.Millisecond // in a Cluster, where one command cannot wait for all
 	watchRetry = time.Second            // after an error: that Redis is gone, others say
+
+	// What is said to a client before the ends of the streams are known is passed over, so clients wait for that; but for no longer than this, since a
+	// part of a Cluster may be down.
+	watchPatience = 5 * time.Second
 )
 
 // watcher reads the `out` streams that no lane reads, for the revokes and kicks in them: whom they concern may be connected here without a
@@ -24,14 +28,17 @@ type watcher struct {
 
 func (r *Relay) runWatcher(ctx context.Context) {
 	select {
-	case <-r.started:
+	case <-r.begun:
 	case <-ctx.Done():
 		return
 	}
+	late := time.AfterFunc(watchPatience, r.start)
+	defer late.Stop()
 	w := watcher{r: r, mine: make([]bool, len(r.parts))}
 	for ctx.Err() == nil {
 		err := w.begin(ctx)
 		if err == nil {
+			r.start()
 			err = w.step(ctx)
 		}
 		if err != nil {
