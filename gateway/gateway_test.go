@@ -116,19 +116,30 @@ func in(channel string) string {
 	return stream.Keys{}.In(stream.Partition(channel, stream.DefaultPartitions))
 }
 
-// event waits for the n-th event of a channel's partition.
+// events are those of a channel; its partition may have those of others, and of connections.
+func (g *testGateway) events(channel string) (all []stream.Event) {
+	g.t.Helper()
+	for _, entry := range g.entries(in(channel)) {
+		e, err := stream.DecodeEvent(entry.Fields)
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		if e.Channel == channel {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+// event waits for the n-th event of a channel.
 func (g *testGateway) event(channel string, n int) stream.Event {
 	g.t.Helper()
-	var all []stream.Entry
+	var all []stream.Event
 	eventually(g.t, fmt.Sprintf("%d events of %s", n, channel), func() bool {
-		all = g.entries(in(channel))
+		all = g.events(channel)
 		return len(all) >= n
 	})
-	e, err := stream.DecodeEvent(all[n-1].Fields)
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	return e
+	return all[n-1]
 }
 
 type testConn struct {
@@ -399,8 +410,8 @@ func TestStopSaysBye(t *testing.T) {
 		t.Fatalf("%+v", bye)
 	}
 	g.wantStopped()
-	if n := len(g.entries(in("echo:x"))); n != 1 {
-		t.Fatalf("%d entries", n)
+	if n := len(g.events("echo:x")); n != 1 {
+		t.Fatalf("%d events", n)
 	}
 }
 
