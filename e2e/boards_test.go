@@ -274,33 +274,35 @@ func ask(t *testing.T, conn *client.Conn, channel string, body, into any) {
 	}
 }
 
+// runBoard opens a board and keeps it running until ctx is done, as part of a group.
+func runBoard(ctx context.Context, t *testing.T, running *sync.WaitGroup, cfg boardclient.Config) *boardclient.Board {
+	t.Helper()
+	b, err := boardclient.Open(ctx, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	running.Go(func() {
+		if err := b.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
+}
+
 // TestLargeBoard: 40 columns and 5,000 cards, made by one client and fetched by another, in pages.
 func TestLargeBoard(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes some seconds")
 	}
 	t.Parallel()
-	redis := redistest.Start(t)
-	listen, admin, health := freeport.MustAddr(t), freeport.MustAddr(t), freeport.MustAddr(t)
-	start(t, "http://"+health+"/readyz", "backend", "--redis", redis.URL(), "--listen", health, "--database", "sqlite:"+filepath.Join(t.TempDir(), "boards.db"))
-	start(t, "http://"+admin+"/readyz", "gateway", "--redis", redis.URL(), "--listen", listen, "--admin", admin, "--config", boardsConfig)
-	url := "ws://" + listen + "/ws"
+	url := startBoards(t, "sqlite:"+filepath.Join(t.TempDir(), "boards.db")).url
 	makeBoards(t, url)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer cancel()
 	open := func() *boardclient.Board {
-		b, err := boardclient.Open(ctx, boardclient.Config{URL: url, User: "anonymous", Board: "b0"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		running.Go(func() {
-			if err := b.Run(ctx); err != nil {
-				t.Error(err)
-			}
-		})
-		return b
+		return runBoard(ctx, t, &running, boardclient.Config{URL: url, User: "anonymous", Board: "b0"})
 	}
 	const columns, cards = 40, 5000
 	maker := open()

@@ -12,34 +12,20 @@ import (
 	"github.com/millracehq/millrace/backend/board"
 	"github.com/millracehq/millrace/backend/boardclient"
 	"github.com/millracehq/millrace/backend/replica"
-	"github.com/millracehq/millrace/internal/freeport"
-	"github.com/millracehq/millrace/internal/redistest"
 )
 
 // TestHeadsFirst: a client begins with heads, cannot change what it has not seen, opens a card and can; another one fetches all bodies
 // while they are changed. In the end all have the same board.
 func TestHeadsFirst(t *testing.T) {
 	t.Parallel()
-	redis := redistest.Start(t)
-	listen, admin, health := freeport.MustAddr(t), freeport.MustAddr(t), freeport.MustAddr(t)
-	start(t, "http://"+health+"/readyz", "backend", "--redis", redis.URL(), "--listen", health, "--database", "sqlite:"+filepath.Join(t.TempDir(), "boards.db"))
-	start(t, "http://"+admin+"/readyz", "gateway", "--redis", redis.URL(), "--listen", listen, "--admin", admin, "--config", boardsConfig)
-	url := "ws://" + listen + "/ws"
+	url := startBoards(t, "sqlite:"+filepath.Join(t.TempDir(), "boards.db")).url
 	makeBoards(t, url)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer cancel()
 	open := func(heads bool) *boardclient.Board {
-		b, err := boardclient.Open(ctx, boardclient.Config{URL: url, User: "anonymous", Board: "b0", Heads: heads})
-		if err != nil {
-			t.Fatal(err)
-		}
-		running.Go(func() {
-			if err := b.Run(ctx); err != nil {
-				t.Error(err)
-			}
-		})
+		b := runBoard(ctx, t, &running, boardclient.Config{URL: url, User: "anonymous", Board: "b0", Heads: heads})
 		if err := b.Wait(ctx, (*replica.Replica).Ready); err != nil {
 			t.Fatal(err)
 		}
