@@ -133,7 +133,7 @@ func (b *bed) sameScores(oracle interface {
 		}
 	}
 	got := make(map[[2]string]string)
-	for line := range strings.Lines(b.db.SQL("boards", "SELECT team, user_id, xp FROM reward.scores WHERE period = 'all' AND xp > 0")) {
+	for line := range strings.Lines(b.db.SQL("boards", "SELECT team, user_id, sum(xp) FROM reward.scores GROUP BY 1, 2 HAVING sum(xp) > 0")) {
 		row := strings.Split(strings.TrimSpace(line), "|")
 		got[[2]string{row[0], row[1]}] = row[2]
 	}

@@ -10,16 +10,19 @@ import (
 // lockScores has one transaction at a time add to scores, while others count.
 const lockScores = "SELECT pg_advisory_xact_lock(7236421)"
 
-// addScores adds to scores what batches have left for it: all of it, so that after it nothing is left of who has committed before. Weeks and months are those of
-// [reward.Periods].
+// addScores adds to scores what batches have left for it: all of it, so that after it nothing is left of who has committed before.
 const addScores = `WITH taken AS (DELETE FROM reward.score_changes WHERE n > 0 RETURNING teams, days, users, xps, reached),
-	each AS (SELECT c.* FROM taken, unnest(taken.teams, taken.days, taken.users, taken.xps, taken.reached) AS c (team, day, user_id, xp, reached)),
-	periods AS (SELECT d.day, p.period FROM (SELECT DISTINCT day, (date '1970-01-01' + day::int)::timestamp AS at FROM each) AS d,
-		unnest(ARRAY['all', to_char(d.at, 'IYYY-"W"IW'), to_char(d.at, 'YYYY-MM')]) AS p (period))
-	INSERT INTO reward.scores AS s (team, period, user_id, xp, reached)
-	SELECT e.team COLLATE "C", p.period COLLATE "C", e.user_id COLLATE "C", sum(e.xp)::bigint, max(e.reached) FROM each e JOIN periods p ON p.day = e.day
-	GROUP BY 1, 2, 3 ORDER BY 3, 1, 2
-	ON CONFLICT (user_id, team, period) DO UPDATE SET xp = s.xp + excluded.xp, reached = greatest(s.reached, excluded.reached)`
+	each AS (SELECT c.* FROM taken, unnest(taken.users, taken.teams, taken.days, taken.xps, taken.reached) AS c (user_id, team, day, xp, reached)), ` + addEach
+
+// addEach adds to scores what is in each. The stretch that a day lies in begins with a Monday or with the first of a month, whichever is nearer. What is known to be there is
+// updated, see [tx.Save].
+const addEach = `dated AS (SELECT *, date '1970-01-01' + day::int AS date FROM each),
+	sums AS MATERIALIZED (SELECT user_id COLLATE "C" AS user_id, team COLLATE "C" AS team, date + 1 - least(extract(isodow FROM date), extract(day FROM date))::int AS first,
+		sum(xp)::bigint AS xp, max(reached) AS reached FROM dated GROUP BY 1, 2, 3 ORDER BY 1, 2, 3),
+	found AS MATERIALIZED (SELECT n.*, s.ctid AS place FROM sums n
+		LEFT JOIN reward.scores s ON s.user_id = n.user_id AND s.team = n.team AND s.first = n.first),
+	known AS (UPDATE reward.scores s SET xp = s.xp + f.xp, reached = greatest(s.reached, f.reached) FROM found f WHERE s.ctid = f.place)
+	INSERT INTO reward.scores (user_id, team, first, xp, reached) SELECT user_id, team, first, xp, reached FROM found WHERE place IS NULL`
 
 const (
 	addAfter  = 100 * time.Millisecond // how long more batches are waited for

@@ -15,7 +15,10 @@ var files embed.FS
 
 // migrations are the names of the files, in order: the version is how many have run. They are only ever added.
 func migrations() []string {
-	return []string{"0001_boards.sql", "0002_conflicts_go.sql", "0003_one_board.sql", "0004_trail.sql", "0005_rewards.sql", "0006_search.sql", "0007_score_changes.sql"}
+	return []string{
+		"0001_boards.sql", "0002_conflicts_go.sql", "0003_one_board.sql", "0004_trail.sql", "0005_rewards.sql", "0006_search.sql", "0007_score_changes.sql",
+		"0008_score_parts.sql",
+	}
 }
 
 // Version is the version of the schema that this program needs.
@@ -37,13 +40,18 @@ END $$`
 // Migrate brings the schema of a database up to this program's, as the owner of the tables, directly and not through PgBouncer.
 // It returns the names of what was run. Several at once wait for each other; each migration happens whole or not at all.
 func Migrate(ctx context.Context, url string) (ran []string, err error) {
+	return migrate(ctx, url, Version())
+}
+
+// migrate stops at a version.
+func migrate(ctx context.Context, url string, to int) (ran []string, err error) {
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
 		return nil, fmt.Errorf("postgres: %w", err)
 	}
 	defer func() { err = errors.Join(err, conn.Close(ctx)) }()
 	for {
-		name, err := migrateOne(ctx, conn)
+		name, err := migrateOne(ctx, conn, to)
 		if err != nil || name == "" {
 			return ran, err
 		}
@@ -51,7 +59,7 @@ func Migrate(ctx context.Context, url string) (ran []string, err error) {
 	}
 }
 
-func migrateOne(ctx context.Context, conn *pgx.Conn) (name string, err error) {
+func migrateOne(ctx context.Context, conn *pgx.Conn, to int) (name string, err error) {
 	tx, err := conn.Begin(ctx)
 	if err != nil {
 		return "", err
@@ -75,7 +83,7 @@ func migrateOne(ctx context.Context, conn *pgx.Conn) (name string, err error) {
 	if version > len(all) {
 		return "", fmt.Errorf("postgres: the database is at version %d, of a newer program; this one knows %d", version, len(all))
 	}
-	if version < len(all) {
+	if version < to {
 		name = all[version]
 		text, err := files.ReadFile(name)
 		if err != nil {

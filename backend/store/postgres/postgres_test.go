@@ -81,6 +81,7 @@ func TestStore(t *testing.T) {
 		})
 	})
 	t.Run("migrate", func(t *testing.T) { t.Parallel(); testMigrate(t, b) })
+	t.Run("score parts", func(t *testing.T) { t.Parallel(); testScoreParts(t, b) })
 	t.Run("catalog", func(t *testing.T) { t.Parallel(); testCatalog(t, b) })
 	t.Run("without a user", func(t *testing.T) { t.Parallel(); testWithoutUser(t, b) })
 	t.Run("trace", func(t *testing.T) { t.Parallel(); testTrace(t, b) })
@@ -122,6 +123,33 @@ func testMigrate(t *testing.T, b *bed) {
 	}
 	if _, err := postgres.Open(t.Context(), app, board.Rules{}, nil); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("version %d,", postgres.Version()+1)) {
 		t.Errorf("a newer schema: %v", err)
+	}
+}
+
+// testScoreParts: scores of weeks, months and all, as version 7 had them, become those of the days in which a week and a month overlap.
+func testScoreParts(t *testing.T, b *bed) {
+	b.mu.Lock()
+	b.server.SQL("postgres", "CREATE DATABASE parts OWNER boards_owner")
+	b.mu.Unlock()
+	owner := b.server.URL("boards_owner", "parts")
+	if _, err := postgres.MigrateTo(t.Context(), owner, 7); err != nil {
+		t.Fatal(err)
+	}
+	b.server.SQL("parts", `CREATE TABLE did AS SELECT 'user' || u AS user_id, 'team' || u % 3 AS team, date '2024-12-01' + (random() * 500)::int AS day, (random() * 1000)::int - 100 AS xp
+			FROM generate_series(1, 9) u, generate_series(1, 200);
+		INSERT INTO did SELECT 'rare', 'team', date '2025-01-29' + i, 1 FROM generate_series(0, 9) i;
+		INSERT INTO reward.scores (team, period, user_id, xp, reached) SELECT team, period, user_id, sum(xp), 1
+			FROM did CROSS JOIN unnest(ARRAY['all', to_char(day, 'IYYY-"W"IW'), to_char(day, 'YYYY-MM')]) AS period GROUP BY 1, 2, 3`)
+	if ran, err := postgres.Migrate(t.Context(), owner); err != nil || len(ran) != postgres.Version()-7 {
+		t.Fatal(ran, err)
+	}
+	if wrong := b.server.SQL("parts", `SELECT * FROM
+		(SELECT user_id, team, greatest(date_trunc('week', day), date_trunc('month', day))::date AS first, sum(xp) AS xp FROM did GROUP BY 1, 2, 3) AS want
+		FULL JOIN reward.scores s USING (user_id, team, first) WHERE coalesce(want.xp, 0) <> coalesce(s.xp, 0)`); wrong != "" {
+		t.Errorf("user, team, first day, XP wanted, XP had:\n%s", wrong)
+	}
+	if n := b.server.SQL("parts", "SELECT count(*) > 500 FROM reward.scores WHERE xp <> 0"); n != "t" {
+		t.Error("there are few scores: ", n)
 	}
 }
 

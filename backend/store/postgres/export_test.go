@@ -1,0 +1,4 @@
+package postgres
+
+// MigrateTo is [Migrate] up to a version.
+var MigrateTo = migrate
