@@ -26,7 +26,7 @@ func TestLeadersUnderLoad(t *testing.T) {
 	name := b.database(t)
 	b.server.SQL(name, fmt.Sprintf(`INSERT INTO app.workspaces SELECT 'team' || i, '' FROM generate_series(0, 19) i;
 		INSERT INTO app.members SELECT 'team' || i %% 20, 'user' || i, 'viewer', 1 FROM generate_series(0, %d - 1) i;
-		INSERT INTO reward.scores SELECT 'user' || i, 'team' || i %% 20, '2026-11-01', 1 + i::bigint * 7919 %% 1000003, i FROM generate_series(0, %[1]d - 1) i; ANALYZE`, *leaderUsers))
+		INSERT INTO reward.scores SELECT 'user' || i, 'team' || i %% 20, '2026-01-05', 1 + i::bigint * 7919 %% 1000003, i FROM generate_series(0, %[1]d - 1) i; ANALYZE`, *leaderUsers))
 	replica := b.server.Standby()
 	store := b.store(t, name, b.server.URL("counter", name), b.server.URL("app", name), reward.BuiltIn())
 	start := time.Now()

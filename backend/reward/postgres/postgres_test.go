@@ -115,6 +115,7 @@ func TestStore(t *testing.T) {
 	})
 	t.Run("rights", func(t *testing.T) { t.Parallel(); testRights(t, b) })
 	t.Run("periods", func(t *testing.T) { t.Parallel(); testPeriods(t, b) })
+	t.Run("periods of leaderboards", func(t *testing.T) { t.Parallel(); testLeaderPeriods(t, b) })
 	t.Run("scores that were left", func(t *testing.T) { t.Parallel(); testScoresLeft(t, b) })
 	t.Run("scores that are behind", func(t *testing.T) { t.Parallel(); testScoresBehind(t, b) })
 }
@@ -198,6 +199,49 @@ func testPeriods(t *testing.T, b *bed) {
 	}
 	if left := b.server.SQL(name, "SELECT count(*) FROM reward.score_changes"); left != "0" {
 		t.Errorf("%s batches are left", left)
+	}
+}
+
+// testLeaderPeriods: on each day from the last Sunday of a year, the leaderboards have what was earned in the week and in the month of that day, and in all. The view is asked with
+// that day in the place of now; what was earned on each day is another power of two, or none that another sum of days could come to.
+func testLeaderPeriods(t *testing.T, b *bed) {
+	name := b.database(t)
+	b.server.SQL(name, "INSERT INTO app.workspaces VALUES ('red', ''); INSERT INTO app.members VALUES ('red', 'ann', 'viewer', 1)")
+	s := b.store(t, name, b.server.URL("counter", name), b.server.URL("app", name), reward.BuiltIn())
+	first := reward.DayOf(time.Date(2023, 12, 31, 0, 0, 0, 0, time.UTC).UnixMilli()) // a Sunday; February has 29 days
+	var of, days, xps, reached []string
+	want := make(map[string]int64)
+	for i := range 62 {
+		day := first + reward.Day(i)
+		of, days, xps, reached = append(of, "red"), append(days, fmt.Sprint(int64(day))), append(xps, fmt.Sprint(int64(1)<<i)), append(reached, "1")
+		for _, period := range reward.Periods(day) {
+			want[period] += 1 << i
+		}
+	}
+	list := func(texts []string) string { return "'{" + strings.Join(texts, ",") + "}'" }
+	b.server.SQL(name, "INSERT INTO reward.score_changes (teams, days, users, xps, reached) SELECT t, d, array_fill('ann'::text, ARRAY[62]), x, r FROM (SELECT "+
+		list(of)+"::text[], "+list(days)+"::bigint[], "+list(xps)+"::bigint[], "+list(reached)+"::bigint[]) AS c (t, d, x, r)")
+	if _, err := s.Store.Refresh(t.Context(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	view := strings.TrimSuffix(b.server.SQL(name, "SELECT pg_get_viewdef('reward.leaders'::regclass)"), ";")
+	if strings.Count(view, "now()") != 1 {
+		t.Fatalf("the view asks for the time more than once, or not:\n%s", view)
+	}
+	for i := range 62 {
+		for _, clock := range []string{"00:00:00", "23:59:59.999"} {
+			day := first + reward.Day(i)
+			at := day.Time().Format(time.DateOnly) + " " + clock
+			var expect []string
+			for _, period := range reward.Periods(day) {
+				expect = append(expect, fmt.Sprintf("%s|%d|1", period, want[period]))
+			}
+			slices.Sort(expect)
+			got := b.server.SQL(name, "SELECT period, xp, rank FROM ("+strings.ReplaceAll(view, "now()", "timestamptz '"+at+"+00'")+`) AS l ORDER BY period COLLATE "C"`)
+			if got != strings.Join(expect, "\n") {
+				t.Errorf("at %s:\n%s\nwant\n%s", at, got, strings.Join(expect, "\n"))
+			}
+		}
 	}
 }
 
