@@ -12,7 +12,7 @@ CREATE TABLE reward.scores (
 	xp      bigint NOT NULL,
 	reached bigint NOT NULL, -- unix ms
 	PRIMARY KEY (user_id, team, first)
-) WITH (fillfactor = 70);
+) WITH (fillfactor = 50);
 
 -- Of a week in which a month begins, the days before belong to the months before: what these have more than the weeks before it. (When that was reached is not
 -- known better than for the week.)
@@ -40,20 +40,24 @@ CREATE POLICY definer ON reward.scores FOR SELECT TO CURRENT_USER USING (true);
 -- As before (0005), but for the sums.
 CREATE MATERIALIZED VIEW reward.leaders AS
 	WITH current AS (SELECT date_trunc('week', at)::date AS week, date_trunc('month', at)::date AS month FROM (SELECT now() AT TIME ZONE 'UTC') AS utc (at)),
-	sums AS (
+	parts AS (
+		SELECT s.team, s.user_id, s.xp, s.reached, s.first BETWEEN (SELECT week FROM current) AND (SELECT week + 6 FROM current) AS of_week,
+			s.first >= (SELECT month FROM current) AND s.first < (SELECT (month + interval '1 month')::date FROM current) AS of_month
+		FROM reward.scores s
+	),
+	sums AS MATERIALIZED (
 		SELECT s.team, s.user_id, sum(s.xp)::bigint AS xp, max(s.reached) AS reached,
-			sum(s.xp) FILTER (WHERE s.first BETWEEN c.week AND c.week + 6)::bigint AS week_xp, max(s.reached) FILTER (WHERE s.first BETWEEN c.week AND c.week + 6) AS week_reached,
-			sum(s.xp) FILTER (WHERE date_trunc('month', s.first::timestamp) = c.month)::bigint AS month_xp,
-			max(s.reached) FILTER (WHERE date_trunc('month', s.first::timestamp) = c.month) AS month_reached
-		FROM reward.scores s CROSS JOIN current c GROUP BY s.user_id, s.team
+			sum(s.xp) FILTER (WHERE of_week)::bigint AS week_xp, max(s.reached) FILTER (WHERE of_week) AS week_reached,
+			sum(s.xp) FILTER (WHERE of_month)::bigint AS month_xp, max(s.reached) FILTER (WHERE of_month) AS month_reached
+		FROM parts s JOIN app.members m ON m.workspace = s.team AND m.user_id = s.user_id AND m.role <> ''
+		LEFT JOIN reward.purses u ON u.user_id = s.user_id WHERE coalesce(u.privacy, 'public') <> 'out' GROUP BY s.user_id, s.team
+	),
+	periods AS (
+		SELECT team, 'all' COLLATE "C" AS period, user_id, xp, reached FROM sums
+		UNION ALL SELECT team, (SELECT to_char(week, 'IYYY-"W"IW') FROM current), user_id, week_xp, week_reached FROM sums
+		UNION ALL SELECT team, (SELECT to_char(month, 'YYYY-MM') FROM current), user_id, month_xp, month_reached FROM sums
 	)
-	SELECT s.team, p.period, s.user_id, p.xp, row_number() OVER (PARTITION BY s.team, p.period ORDER BY p.xp DESC, p.reached, s.user_id) AS rank
-	FROM sums s CROSS JOIN current c
-	CROSS JOIN LATERAL (VALUES ('all' COLLATE "C", s.xp, s.reached), (to_char(c.week, 'IYYY-"W"IW'), s.week_xp, s.week_reached),
-		(to_char(c.month, 'YYYY-MM'), s.month_xp, s.month_reached)) AS p (period, xp, reached)
-	JOIN app.members m ON m.workspace = s.team AND m.user_id = s.user_id AND m.role <> ''
-	LEFT JOIN reward.purses u ON u.user_id = s.user_id
-	WHERE p.xp > 0 AND coalesce(u.privacy, 'public') <> 'out';
+	SELECT team, period, user_id, xp, row_number() OVER (PARTITION BY team, period ORDER BY xp DESC, reached, user_id) AS rank FROM periods WHERE xp > 0;
 CREATE UNIQUE INDEX leaders_of_user ON reward.leaders (team, period, user_id);
 CREATE INDEX leaders_by_rank ON reward.leaders (team, period, rank);
 CREATE VIEW reward.seen_leaders WITH (security_barrier) AS
@@ -62,3 +66,7 @@ CREATE VIEW reward.seen_leaders WITH (security_barrier) AS
 	AND NOT EXISTS (SELECT FROM reward.purses p WHERE p.user_id = l.user_id
 		AND (p.privacy = 'out' OR p.privacy = 'private' AND l.user_id <> app.user_id()));
 GRANT SELECT ON reward.seen_leaders TO millrace_app;
+
+-- A batch of 2,000 may change most rows of a page at once, whose old versions are in the way until it has committed: what does not fit goes to another page, with new entries in the indexes.
+ALTER TABLE reward.days SET (fillfactor = 50);
+ALTER TABLE reward.users SET (fillfactor = 50);
