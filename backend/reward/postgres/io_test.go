@@ -79,8 +79,7 @@ func TestIO(t *testing.T) {
 const bound = `
 Row at a time: one transaction for an event, by the same statements, whose commit waits for the disk. Bytes written to files are those of all write calls of the server (/proc/PID/io): a sync writes whole
 pages of 8 KiB, however little is in them, and this is what batches save. (Segments of the WAL are not filled with zeros ahead here; those that are used again never are.) WAL bytes are what is in them. Facts are the ledger: a row and its entries in two indexes for each event, which nobody who counts each event
-once can leave out, alone or in batches. With facts as they are, and nothing
-else written, WAL bytes would be %.0f %% less. Days and users are written once for a batch: with users drawn at random, 500 events are of some 390
+once can leave out, alone or in batches. With facts as they are, and nothing else written, WAL bytes would be %.0f %% less. Days and users are written once for a batch: with users drawn at random, 500 events are of some 390
 of 1,000. A block is written once for a checkpoint, however often it was changed before, so blocks are those that were touched, and batches do not touch fewer.
 `
 
