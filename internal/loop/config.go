@@ -14,7 +14,7 @@ type Config struct {
 	MaxConns    int            // accepted connections beyond are closed at once; default: descriptor limit less 200
 	ReadBuffer  int            // bytes, one for the whole loop; default 64 KiB
 	MaxUnread   int            // most unconsumed bytes of one connection; default 1 MiB
-	SendBuffer  int            // SO_SNDBUF of accepted connections in bytes, so that a slow reader shows early; default 64 KiB, -1 leaves the kernel's
+	SendBuffer  int            // SO_SNDBUF of accepted connections in bytes, so that a slow reader shows early; default 128 KiB, -1 leaves the kernel's
 	OutboxBytes int            // most unsent bytes of one connection, less when much of Budget is used; default 1 MiB
 	Budget      *Budget        // most unsent bytes of the process, shared by its loops; default 256 MiB
 	InboxTasks  int            // most posted functions that wait; default 1024
@@ -53,7 +53,7 @@ func (c Config) withDefaults() Config {
 	def(&c.MaxConns, descriptorLimit()-200)
 	def(&c.ReadBuffer, 64<<10)
 	def(&c.MaxUnread, 1<<20)
-	def(&c.SendBuffer, 64<<10)
+	def(&c.SendBuffer, 128<<10)
 	def(&c.OutboxBytes, 1<<20)
 	def(&c.InboxTasks, 1024)
 	if c.Budget == nil {

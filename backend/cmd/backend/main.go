@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -63,11 +64,20 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 		fmt.Fprintln(stdout, "backend", version)
 		return exitOK
 	}
+	collectLess()
 	if err := serve(ctx, o, o.logger(stderr)); err != nil {
 		fmt.Fprintf(stderr, "backend: %v\n", err)
 		return exitError
 	}
 	return exitOK
+}
+
+// collectLess is GOGC=400 if nobody says otherwise. What a backend or a worker keeps is some MB, and what a batch makes is as much: with Go's 100 it would collect several times
+// a batch. That is a tenth of what a request costs a backend, and at 5,000 events a second the time to the ledger is three times as long (docs/REWARDS.md).
+func collectLess() {
+	if _, ok := os.LookupEnv("GOGC"); !ok {
+		debug.SetGCPercent(400)
+	}
 }
 
 // serve works until ctx is done.

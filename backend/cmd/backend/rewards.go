@@ -8,8 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"os"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -73,10 +71,6 @@ func (r *rewards) flags() *flag.FlagSet {
 	return f
 }
 
-// gcPercent is GOGC if nobody says otherwise. What a worker keeps is some MB, and what a batch makes is as much: with Go's 100 it would collect several times a
-// batch, and at 5,000 events a second the time to the ledger is three times as long (docs/REWARDS.md).
-const gcPercent = 400
-
 // runRewards is backend rewards and its arguments.
 func runRewards(ctx context.Context, args []string, env func(string) (string, bool), stdout, stderr io.Writer) int {
 	if len(args) > 0 && args[0] == "dlq" {
@@ -103,9 +97,7 @@ func runRewards(ctx context.Context, args []string, env func(string) (string, bo
 		fmt.Fprintf(stderr, "backend rewards: %v\nbackend rewards --help lists all flags\n", err)
 		return exitUsage
 	}
-	if _, ok := os.LookupEnv("GOGC"); !ok {
-		debug.SetGCPercent(gcPercent)
-	}
+	collectLess()
 	if err := r.serve(ctx, r.logger(stderr)); err != nil {
 		fmt.Fprintf(stderr, "backend rewards: %v\n", err)
 		return exitError
