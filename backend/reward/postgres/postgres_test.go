@@ -203,7 +203,7 @@ func testPeriods(t *testing.T, b *bed) {
 }
 
 // testLeaderPeriods: on each day from the last Sunday of a year, the leaderboards have what was earned in the week and in the month of that day, and in all. The view is asked with
-// that day in the place of now; what was earned on each day is another power of two, or none that another sum of days could come to.
+// that day in the place of now; what was earned on each day is another power of two, so that no other days have the same sum.
 func testLeaderPeriods(t *testing.T, b *bed) {
 	name := b.database(t)
 	b.server.SQL(name, "INSERT INTO app.workspaces VALUES ('red', ''); INSERT INTO app.members VALUES ('red', 'ann', 'viewer', 1)")
