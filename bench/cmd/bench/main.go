@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -29,7 +30,7 @@ gorilla, gws, nats, socketio. Exits 1 when a contestant could not be measured to
       --skip NAMES        not these; the table says so
       --variant V         one more, direct with something changed; may be repeated: "gogc50: GOGC=50", "two: --loops 2",
                           "before: bin=/tmp/gateway"
-      --fixed             only the fixed loads: the highest rates are not searched
+      --measure NAMES     only these: deliveries, requests, highest, bursts (default all); connections always are
       --quick             2,000 connections, 3 s a load, one round: to see that everything works, not to compare
       --rounds N          (default 3)
       --connections N     a multiple of the channels, of which there is one for each 100 (default 15000)
@@ -40,8 +41,8 @@ gorilla, gws, nats, socketio. Exits 1 when a contestant could not be measured to
 // options are the flags.
 type options struct {
 	quick      bool
-	fixed      bool
 	only, skip []string
+	measure    []string // names of measures; all when it is empty
 	variants   []contest.Contestant
 	out        string
 	render     string
@@ -88,14 +89,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 func parse(args []string) (o options, err error) {
-	var only, skip string
+	var only, skip, measures string
 	var rounds, connections int
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.BoolVar(&o.quick, "quick", false, "")
-	fs.BoolVar(&o.fixed, "fixed", false, "")
 	fs.StringVar(&only, "only", "", "")
 	fs.StringVar(&skip, "skip", "", "")
+	fs.StringVar(&measures, "measure", "", "")
 	fs.Func("variant", "", func(text string) error {
 		c, err := contest.Variant(text)
 		o.variants = append(o.variants, c)
@@ -114,7 +115,12 @@ func parse(args []string) (o options, err error) {
 	names := func(text string) []string {
 		return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
 	}
-	o.only, o.skip = names(only), names(skip)
+	o.only, o.skip, o.measure = names(only), names(skip), names(measures)
+	for _, name := range o.measure {
+		if !slices.Contains(measureNames, name) {
+			return o, fmt.Errorf("--measure: %q is none of %s", name, strings.Join(measureNames, ", "))
+		}
+	}
 	if o.size, err = newSize(o.quick, rounds, connections); err != nil {
 		return o, err
 	}
@@ -161,7 +167,7 @@ func measure(ctx context.Context, o options, stderr io.Writer) (*results.Run, er
 	for round := 1; round <= o.size.Rounds; round++ {
 		for _, c := range chosen {
 			fmt.Fprintf(stderr, "bench: %5s of %v · round %d · %s\n", time.Since(began).Round(time.Second), total.Round(time.Second), round, c.Name)
-			s := session{contestant: c, paths: paths, size: o.size, settle: settle, fixedOnly: o.fixed, progress: stderr}
+			s := session{contestant: c, paths: paths, size: o.size, settle: settle, measure: o.measure, progress: stderr}
 			row, err := s.run(ctx, dir)
 			if ctx.Err() != nil {
 				return nil, fmt.Errorf("broken off; what was measured is in %s", o.out)

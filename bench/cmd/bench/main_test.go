@@ -33,7 +33,7 @@ func TestSession(t *testing.T) {
 			size.Seconds = 0.3
 			s := session{contestant: c, paths: paths, size: size, settle: 50 * time.Millisecond, progress: t.Output()}
 			s.size.Rates, s.size.Requests = []int{2000}, 200
-			s.fixedOnly = true
+			s.measure = []string{deliveries, requests}
 			row, err := s.run(t.Context(), t.TempDir())
 			if err != nil {
 				t.Fatal(err)
@@ -66,6 +66,7 @@ func TestFlags(t *testing.T) {
 		"--variant gogc50":        "is no variant",
 		"--render nowhere":        "no such file",
 		"--skip nobody":           "is no contestant",
+		"--measure speed":         "is none of deliveries",
 		"--only nats --skip nats": "nobody is left",
 	} {
 		var stdout, stderr bytes.Buffer
@@ -85,6 +86,9 @@ func TestUsageNamesAll(t *testing.T) {
 		if !strings.Contains(usage, c.Name) {
 			t.Errorf("--help does not name %s", c.Name)
 		}
+	}
+	if names := strings.Join(measureNames, ", "); !strings.Contains(usage, names) {
+		t.Errorf("--help does not name %s", names)
 	}
 }
 

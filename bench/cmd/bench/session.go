@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,7 +22,7 @@ type session struct {
 	paths      contest.Paths
 	size       results.Size
 	settle     time.Duration // before memory is measured
-	fixedOnly  bool          // the highest rates are not searched
+	measure    []string      // names of measures; all when it is empty
 	progress   io.Writer
 
 	stack *contest.Stack
@@ -89,17 +90,33 @@ func (s *session) memory(ctx context.Context) (int64, error) {
 	return s.stack.Memory(ctx)
 }
 
+// What is measured once the connections are there, in this order.
+const (
+	deliveries = "deliveries" // at fixed rates
+	requests   = "requests"
+	highest    = "highest" // one publication at a time
+	bursts     = "bursts"  // the highest rate of ten at a time
+)
+
+var measureNames = []string{deliveries, requests, highest, bursts}
+
+func (s *session) wants(measure string) bool {
+	return len(s.measure) == 0 || slices.Contains(s.measure, measure)
+}
+
 // traffic measures deliveries and replies at fixed rates, then the highest rates.
-func (s *session) traffic(ctx context.Context, row *results.Row) error {
-	for _, rate := range s.size.Rates {
-		t, err := s.steady(ctx, float64(rate), generator.Load{Rate: float64(rate) / subscribers})
-		if err != nil {
-			return err
+func (s *session) traffic(ctx context.Context, row *results.Row) (err error) {
+	if s.wants(deliveries) {
+		for _, rate := range s.size.Rates {
+			t, err := s.steady(ctx, float64(rate), generator.Load{Rate: float64(rate) / subscribers})
+			if err != nil {
+				return err
+			}
+			s.say("%d deliveries/s: %.1f us, p99 %.1f ms, %d lost", rate, t.CPU[contest.Server], t.P99, t.Lost())
+			row.Rates = append(row.Rates, *t)
 		}
-		s.say("%d deliveries/s: %.1f us, p99 %.1f ms, %d lost", rate, t.CPU[contest.Server], t.P99, t.Lost())
-		row.Rates = append(row.Rates, *t)
 	}
-	if s.contestant.Asks {
+	if s.wants(requests) && s.contestant.Asks {
 		t, err := s.steady(ctx, float64(s.size.Requests), generator.Load{Rate: float64(s.size.Requests), Requests: true})
 		if err != nil {
 			return err
@@ -107,17 +124,17 @@ func (s *session) traffic(ctx context.Context, row *results.Row) error {
 		s.say("%d requests/s: %.1f us, p99 %.1f ms, %d lost", s.size.Requests, t.CPU[contest.Server], t.P99, t.Lost())
 		row.Requests = t
 	}
-	if s.fixedOnly {
-		return nil
+	if s.wants(highest) {
+		if row.Highest, err = s.highest(ctx, generator.Plain); err != nil {
+			return err
+		}
 	}
-	var err error
-	if row.Highest, err = s.highest(ctx, generator.Plain); err != nil {
-		return err
+	if s.wants(bursts) {
+		if err := s.gen.Bring(ctx, s.size.Connections, generator.Many, s.size.ConnectRate); err != nil {
+			return err
+		}
+		row.Bursts, err = s.highest(ctx, generator.Many)
 	}
-	if err := s.gen.Bring(ctx, s.size.Connections, generator.Many, s.size.ConnectRate); err != nil {
-		return err
-	}
-	row.Bursts, err = s.highest(ctx, generator.Many)
 	return err
 }
 
