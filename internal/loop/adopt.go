@@ -6,15 +6,15 @@ package loop
 func (l *Loop) Adopt(fd int32, h Handler) Conn {
 	c := l.enter(fd, stateOpen, watchRead)
 	l.open--
-	l.conns.At(fd).flags |= flagAdopted
-	l.adopted[fd] = h
+	l.conns.At(c.Seat).flags |= flagAdopted
+	l.adopted[c.Seat] = h
 	return c
 }
 
-// handlerOf is who serves the connection of record r.
-func (l *Loop) handlerOf(fd int32, r *record) Handler {
+// handlerOf is who serves c, whose record is r.
+func (l *Loop) handlerOf(c Conn, r *record) Handler {
 	if r.flags&flagAdopted != 0 {
-		return l.adopted[fd]
+		return l.adopted[c.Seat]
 	}
 	return l.handler
 }

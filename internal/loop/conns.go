@@ -13,36 +13,46 @@ const (
 	watchWrite = watchRead | unix.EPOLLOUT
 )
 
-// add puts fd into the loop's epoll instance.
-func (l *Loop) add(fd int32, events uint32, gen uint32) bool {
-	ev := unix.EpollEvent{Events: events, Fd: fd, Pad: int32(gen)}
+// event is what epoll is told of c, and gives back: who c is, instead of a descriptor. See handle.
+func event(c Conn, events uint32) unix.EpollEvent {
+	return unix.EpollEvent{Events: events, Fd: c.Seat, Pad: int32(c.Gen)}
+}
+
+// add puts the socket of c into the loop's epoll instance.
+func (l *Loop) add(c Conn, fd int32, events uint32) bool {
+	ev := event(c, events)
 	return epollCtl(l.ep, unix.EPOLL_CTL_ADD, fd, &ev) == 0
 }
 
+// addOwn puts one of the loop's own descriptors there: nobody's connection, by its Gen.
+func (l *Loop) addOwn(fd int) bool {
+	return l.add(Conn{Seat: int32(fd)}, int32(fd), unix.EPOLLIN)
+}
+
 // watch turns the watch for "writable" on or off. Being edge-triggered, it also makes epoll look again.
-func (l *Loop) watch(fd int32, r *record, writable bool) {
+func (l *Loop) watch(c Conn, r *record, writable bool) {
 	if writable == (r.flags&flagWriting != 0) || r.state == stateDead {
 		return
 	}
 	r.flags ^= flagWriting
-	ev := unix.EpollEvent{Events: watchRead, Fd: fd, Pad: int32(r.gen)}
+	ev := event(c, watchRead)
 	if writable {
 		ev.Events = watchWrite
 	}
-	_ = epollCtl(l.ep, unix.EPOLL_CTL_MOD, fd, &ev) // cannot fail for a descriptor that is in it
+	_ = epollCtl(l.ep, unix.EPOLL_CTL_MOD, r.fd, &ev) // cannot fail for a descriptor that is in it
 }
 
-// enter gives fd, just made, a record.
+// enter gives fd, just made, a seat.
 func (l *Loop) enter(fd int32, s state, events uint32) Conn {
-	r := l.conns.At(fd)
+	seat, r := l.sit()
 	gen := r.gen + 1
 	if gen == 0 {
 		gen = 1
 	}
-	*r = record{gen: gen, state: s, heard: l.wheel.tick}
+	*r = record{gen: gen, fd: fd, state: s, heard: l.wheel.tick}
 	l.open++
-	c := Conn{FD: fd, Gen: gen}
-	if !l.add(fd, events, gen) {
+	c := Conn{Seat: seat, Gen: gen}
+	if !l.add(c, fd, events) {
 		l.Close(c, ReasonRefused)
 	}
 	return c
@@ -111,13 +121,13 @@ func (l *Loop) Dial(local, remote netip.AddrPort) (Conn, error) {
 }
 
 func (l *Loop) connected(c Conn, r *record) {
-	if code, err := unix.GetsockoptInt(int(c.FD), unix.SOL_SOCKET, unix.SO_ERROR); err != nil || code != 0 {
+	if code, err := unix.GetsockoptInt(int(r.fd), unix.SOL_SOCKET, unix.SO_ERROR); err != nil || code != 0 {
 		l.Close(c, ReasonRefused)
 		return
 	}
 	r.state = stateOpen
 	r.flags |= flagWriting
-	l.watch(c.FD, r, false)
+	l.watch(c, r, false)
 	l.dialled(c, r)
 }
 
@@ -165,15 +175,15 @@ func (l *Loop) shutWhenSent(c Conn, r *record) {
 			return
 		}
 		r.flags |= flagShut
-		_ = unix.Shutdown(int(c.FD), unix.SHUT_WR)
+		_ = unix.Shutdown(int(r.fd), unix.SHUT_WR)
 	}
 }
 
-// bury closes what died in this turn. Only here does a descriptor become free, so within a turn it never changes hands.
+// bury closes what died in this turn. Only here does a seat become free, so within a turn it never changes hands.
 func (l *Loop) bury() {
 	for i := 0; i < len(l.dead); i++ { // a handler may close more meanwhile
 		c := l.dead[i]
-		r := l.conns.At(c.FD)
+		r := l.conns.At(c.Seat)
 		if r.gen != c.Gen || r.state != stateDead { // buried before a panic
 			continue
 		}
@@ -182,7 +192,7 @@ func (l *Loop) bury() {
 			l.endSession(c, r)
 		}
 		if l.proxied != nil {
-			delete(l.proxied.remotes, c.FD)
+			delete(l.proxied.remotes, c.Seat)
 		}
 		if r.tail != 0 {
 			l.tails.drop(r.tail)
@@ -190,16 +200,16 @@ func (l *Loop) bury() {
 		if r.out != 0 {
 			l.closeOutbox(r)
 		}
-		why, h, unheard := r.why, l.handlerOf(c.FD, r), r.flags&flagProxy != 0
+		why, h, unheard := r.why, l.handlerOf(c, r), r.flags&flagProxy != 0
 		if r.flags&flagAdopted != 0 {
-			delete(l.adopted, c.FD)
+			delete(l.adopted, c.Seat)
 		} else {
 			l.open--
 		}
-		*r = record{gen: r.gen}
-		closeFD(c.FD)
+		closeFD(r.fd)
+		l.leave(c.Seat, r)
 		if l.deaf && l.listenFD >= 0 {
-			l.deaf = !l.add(int32(l.listenFD), unix.EPOLLIN, 0)
+			l.deaf = !l.addOwn(l.listenFD)
 		}
 		l.current = c
 		if !unheard {

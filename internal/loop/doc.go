@@ -9,8 +9,8 @@
 //
 // A Loop is a netpoll.Listener whose descriptor is its own epoll instance: epoll nests, so netpoll's poller finds the
 // whole loop "readable" and calls Accept inline, and Accept handles what is ready and returns nothing
-// (docs/adr/0002). A connection is a 36-byte record in a slab indexed by its descriptor; unread bytes and unsent
-// bytes hang on it only while there are any.
+// (docs/adr/0002). A connection is a 36-byte record in a slab indexed by its seat, a number of the loop's own, so
+// that it costs the same however many loops there are; unread bytes and unsent bytes hang on it only while there are any.
 //
 // Ownership: everything a Loop has belongs to the goroutine that runs it. Other goroutines have Post, Stop and
 // Stats. A Handler runs on that goroutine and must not block: a slow Handler is a slow server.

@@ -1,10 +1,11 @@
 package loop
 
-// Conn names one connection of one loop: its descriptor, and which use of that descriptor it is. Descriptors are
-// used again at once; a Conn never is, so one that is kept too long names nobody rather than somebody else.
+// Conn names one connection of one loop: its seat, and which use of that seat it is. Seats are used again at once; a
+// Conn is not, for the next four billion uses of its seat: one that is kept too long names nobody rather than somebody
+// else.
 type Conn struct {
-	FD  int32
-	Gen uint32 // never 0 for a connection
+	Seat int32  // a small number of this loop, never 0 for a connection: records about connections lie by it
+	Gen  uint32 // never 0 for a connection
 }
 
 // Handler is what a loop calls, always on the loop's goroutine.

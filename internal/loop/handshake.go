@@ -142,7 +142,7 @@ func (h *handshake) run(s *session) {
 // has not said hello costs what a plain one does.
 func (l *Loop) readHello(c Conn, r *record) {
 	v := l.vault
-	n, errno := peek(c.FD, v.cipher[:min(len(v.cipher), helloMost+1<<10)])
+	n, errno := peek(r.fd, v.cipher[:min(len(v.cipher), helloMost+1<<10)])
 	l.counts.Reads++
 	switch {
 	case errno == unix.EAGAIN || errno == unix.EINTR:
@@ -156,7 +156,7 @@ func (l *Loop) readHello(c Conn, r *record) {
 	switch {
 	case err != nil:
 		if looksLikeHTTP(v.cipher[:n]) {
-			_, _ = send(c.FD, []byte(plainHTTP)) // it fits, or the client goes without
+			_, _ = send(r.fd, []byte(plainHTTP)) // it fits, or the client goes without
 		}
 		v.shakes.failed.Add(1)
 		l.Close(c, ReasonTLS)
@@ -164,7 +164,7 @@ func (l *Loop) readHello(c Conn, r *record) {
 		l.Close(c, r.ending())
 	case whole:
 		hello := make([]byte, n)
-		n, _ = recv(c.FD, hello) // just peeked
+		n, _ = recv(r.fd, hello) // just peeked
 		l.counts.BytesIn += uint64(n)
 		l.shake(c, func(s *session) *tls.Conn { return tls.Server(s, v.config) }, hello[:n])
 	}
@@ -187,7 +187,7 @@ func (l *Loop) shake(c Conn, side func(*session) *tls.Conn, first []byte) {
 	h := &handshake{loop: l, conn: c, gone: make(chan struct{}), fed: make(chan []byte, 1)}
 	s := &session{in: first, hand: h}
 	s.tls = side(s)
-	v.sessions[c.FD] = s
+	v.sessions[c.Seat] = s
 	l.shaking.Go(func() { h.run(s) })
 }
 
@@ -204,12 +204,12 @@ func (l *Loop) wanted(h *handshake) {
 
 // readFlight feeds a handshake that has asked. While it computes, what comes stays in the kernel.
 func (l *Loop) readFlight(c Conn, r *record) {
-	h := l.vault.sessions[c.FD].hand
+	h := l.vault.sessions[c.Seat].hand
 	if !h.asked {
 		return
 	}
 	for {
-		n, errno := recv(c.FD, l.vault.cipher[:min(len(l.vault.cipher), helloMost)])
+		n, errno := recv(r.fd, l.vault.cipher[:min(len(l.vault.cipher), helloMost)])
 		l.counts.Reads++
 		switch {
 		case errno == unix.EINTR:

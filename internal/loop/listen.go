@@ -101,15 +101,16 @@ func (l *Loop) Addr() net.Addr { return l.addr }
 
 // Remote is the address of c's other end, as a trusted proxy has announced it (Config.Proxies) or else asked of the kernel; not valid when c is gone or the kernel does not know.
 func (l *Loop) Remote(c Conn) netip.AddrPort {
-	if l.record(c) == nil {
+	r := l.record(c)
+	if r == nil {
 		return netip.AddrPort{}
 	}
 	if l.proxied != nil {
-		if a, ok := l.proxied.remotes[c.FD]; ok {
+		if a, ok := l.proxied.remotes[c.Seat]; ok {
 			return a
 		}
 	}
-	switch sa, _ := unix.Getpeername(int(c.FD)); sa := sa.(type) {
+	switch sa, _ := unix.Getpeername(int(r.fd)); sa := sa.(type) {
 	case *unix.SockaddrInet4:
 		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
 	case *unix.SockaddrInet6:

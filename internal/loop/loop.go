@@ -48,9 +48,10 @@ type Loop struct {
 	stats published
 
 	// Owned by the loop.
-	listenFD int // -1: not accepting
-	conns    slab.Slab[record]
-	adopted  map[int32]Handler // by descriptor
+	listenFD int               // -1: not accepting
+	conns    slab.Slab[record] // by seat
+	seats    seats
+	adopted  map[int32]Handler // by seat
 	open     int               // connections, without those adopted
 	events   []unix.EpollEvent
 	at, got  int // events[at:got] are still to be handled
@@ -130,10 +131,10 @@ func newLoop(cfg Config, shakes *handshakes, shared bool) (*Loop, error) {
 			l.release()
 			return nil, err
 		}
-		l.add(int32(l.listenFD), unix.EPOLLIN, 0)
+		l.addOwn(l.listenFD)
 	}
 	for _, fd := range []int{l.eventFD, l.wheelFD, l.wakeFD} {
-		l.add(int32(fd), unix.EPOLLIN, 0)
+		l.addOwn(fd)
 	}
 	second := unix.ItimerSpec{Interval: unix.Timespec{Sec: 1}, Value: unix.NsecToTimespec(l.clock.base + 1e9)}
 	if err := unix.TimerfdSettime(l.wheelFD, unix.TFD_TIMER_ABSTIME, &second, nil); err != nil {
@@ -192,8 +193,8 @@ func (l *Loop) StopAccepting() {
 
 func (l *Loop) stop() {
 	l.StopAccepting()
-	for fd := range l.conns.Len() {
-		if c := l.Conn(fd); c.Gen != 0 {
+	for seat := range l.conns.Len() {
+		if c := l.Conn(seat); c.Gen != 0 {
 			l.Close(c, ReasonStopped)
 		}
 	}
@@ -274,13 +275,40 @@ func (l *Loop) recoverCurrent(more *bool) {
 	}
 	*more = true
 	l.counts.Panics++
-	l.cfg.Logger.Error("panic in an event handler: its connection is closed", "panic", v, "fd", l.current.FD, "stack", string(debug.Stack()))
+	l.cfg.Logger.Error("panic in an event handler: its connection is closed", "panic", v, "seat", l.current.Seat, "stack", string(debug.Stack()))
 	l.Close(l.current, ReasonPanic)
 	l.current = Conn{}
 }
 
+// handle serves one event: of a connection, or of one of the loop's own descriptors.
 func (l *Loop) handle(ev *unix.EpollEvent) {
-	switch int(ev.Fd) {
+	c := Conn{Seat: ev.Fd, Gen: uint32(ev.Pad)}
+	if c.Gen == 0 {
+		l.handleOwn(int(ev.Fd))
+		return
+	}
+	r := l.conns.At(c.Seat)
+	if r.gen != c.Gen || r.state == stateFree || r.state == stateDead {
+		return
+	}
+	l.current = c
+	if r.state == stateDialing {
+		l.connected(c, r)
+		return
+	}
+	if ev.Events&unix.EPOLLOUT != 0 && r.out != 0 && l.flush(c, r) {
+		l.emptied(c, r)
+	}
+	if ev.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		r.flags |= flagHangup
+	}
+	if ev.Events&^unix.EPOLLOUT != 0 {
+		l.read(c, r)
+	}
+}
+
+func (l *Loop) handleOwn(fd int) {
+	switch fd {
 	case l.listenFD:
 		l.acceptBurst()
 	case l.eventFD:
@@ -290,25 +318,5 @@ func (l *Loop) handle(ev *unix.EpollEvent) {
 	case l.wakeFD:
 		drainCounter(l.wakeFD)
 		l.wakeAt = 0
-	default:
-		c := Conn{FD: ev.Fd, Gen: uint32(ev.Pad)}
-		r := l.conns.At(c.FD)
-		if r.gen != c.Gen || r.state == stateFree || r.state == stateDead {
-			return
-		}
-		l.current = c
-		if r.state == stateDialing {
-			l.connected(c, r)
-			return
-		}
-		if ev.Events&unix.EPOLLOUT != 0 && r.out != 0 && l.flush(c, r) {
-			l.emptied(c, r)
-		}
-		if ev.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
-			r.flags |= flagHangup
-		}
-		if ev.Events&^unix.EPOLLOUT != 0 {
-			l.read(c, r)
-		}
 	}
 }

@@ -324,33 +324,34 @@ func TestWheelAgainstModel(t *testing.T) {
 	due := map[int32]uint32{}
 	h := &echo{l: l}
 	h.onTime = func(c Conn) {
-		if due[c.FD] != l.Tick() {
-			t.Fatalf("fd %d fired at %d, due %d", c.FD, l.Tick(), due[c.FD])
+		if due[c.Seat] != l.Tick() {
+			t.Fatalf("seat %d fired at %d, due %d", c.Seat, l.Tick(), due[c.Seat])
 		}
-		delete(due, c.FD)
+		delete(due, c.Seat)
 	}
 	l.handler = h
-	const base, n = 100, 300
-	for fd := int32(base); fd < base+n; fd++ {
-		*l.conns.At(fd) = record{gen: 1, state: stateOpen}
+	const n = 300
+	for range n {
+		_, r := l.sit()
+		*r = record{gen: 1, state: stateOpen}
 	}
 	seed := uint32(1)
 	random := func(n uint32) uint32 { seed = seed*1664525 + 1013904223; return seed >> 8 % n }
 	for range 500 {
 		for range 20 {
-			fd := int32(base + random(n))
+			seat := int32(1 + random(n))
 			secs := random(200)
-			l.Arm(Conn{FD: fd, Gen: 1}, int(secs))
-			delete(due, fd)
+			l.Arm(Conn{Seat: seat, Gen: 1}, int(secs))
+			delete(due, seat)
 			if secs > 0 {
-				due[fd] = l.Tick() + secs
+				due[seat] = l.Tick() + secs
 			}
 		}
 		l.wheel.tick++
-		l.fire(uint8(l.wheel.tick % wheelSlots))
-		for fd, at := range due {
+		l.fire(slotAt(l.wheel.tick))
+		for seat, at := range due {
 			if at <= l.Tick() {
-				t.Fatalf("fd %d was due at %d, now %d", fd, at, l.Tick())
+				t.Fatalf("seat %d was due at %d, now %d", seat, at, l.Tick())
 			}
 		}
 	}

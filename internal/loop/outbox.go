@@ -41,33 +41,33 @@ func (l *Loop) Send(c Conn, b []byte) Result { return l.send(c, b, false) }
 func (l *Loop) SendCopy(c Conn, b []byte) Result { return l.send(c, b, true) }
 
 func (l *Loop) send(c Conn, b []byte, shared bool) Result {
-	r := l.conns.At(c.FD)
-	if r.gen != c.Gen || r.state != stateOpen {
+	r := l.record(c)
+	if r == nil || r.state != stateOpen {
 		return Gone
 	}
 	if r.flags&flagTLS != 0 {
 		return l.sendSealed(c, r, b, shared)
 	}
 	if r.out != 0 {
-		return l.queue(c.FD, r, b, false, shared)
+		return l.queue(c, r, b, false, shared)
 	}
 	l.counts.Sends++
-	n, errno := send(c.FD, b)
+	n, errno := send(r.fd, b)
 	switch {
 	case errno == 0 && n == len(b):
 		l.countOut(r, n)
 		return Sent
 	case errno == 0:
 		l.countOut(r, n)
-		return l.queue(c.FD, r, b[n:], true, shared)
+		return l.queue(c, r, b[n:], true, shared)
 	case errno == unix.EAGAIN || errno == unix.EINTR || errno == unix.ENOBUFS:
-		return l.queue(c.FD, r, b, false, shared)
+		return l.queue(c, r, b, false, shared)
 	}
 	l.Close(c, ReasonPeer)
 	return Gone
 }
 
-func (l *Loop) queue(fd int32, r *record, b []byte, begun, shared bool) Result {
+func (l *Loop) queue(c Conn, r *record, b []byte, begun, shared bool) Result {
 	first := r.out == 0
 	if !l.cfg.Budget.take(len(b)) {
 		if !begun {
@@ -80,7 +80,7 @@ func (l *Loop) queue(fd int32, r *record, b []byte, begun, shared bool) Result {
 	}
 	o := l.outs.boxes[r.out]
 	if first {
-		o.owner, o.since = Conn{FD: fd, Gen: r.gen}, l.wheel.tick
+		o.owner, o.since = c, l.wheel.tick
 	}
 	if !first && o.bytes+len(b) > l.share() {
 		l.cfg.Budget.give(len(b))
@@ -93,7 +93,7 @@ func (l *Loop) queue(fd int32, r *record, b []byte, begun, shared bool) Result {
 	o.bytes += len(b)
 	if first {
 		o.begun = begun
-		l.watch(fd, r, true)
+		l.watch(c, r, true)
 	}
 	return Queued
 }
@@ -154,7 +154,7 @@ func (l *Loop) DropUnsent(c Conn) int {
 	l.cfg.Budget.give(dropped)
 	if keep == 0 {
 		l.closeOutbox(r)
-		l.watch(c.FD, r, false)
+		l.watch(c, r, false)
 	}
 	return dropped
 }
@@ -175,7 +175,7 @@ func (l *Loop) flush(c Conn, r *record) bool {
 			iov = append(iov, v)
 		}
 		l.counts.Sends++
-		n, errno := sendVector(c.FD, iov)
+		n, errno := sendVector(r.fd, iov)
 		if errno == unix.EINTR {
 			continue
 		}
@@ -196,9 +196,9 @@ func (l *Loop) flush(c Conn, r *record) bool {
 // emptied follows a flush that left nothing. The watch ends before the handler is asked, so that what it sends and the
 // socket does not take begins a new one.
 func (l *Loop) emptied(c Conn, r *record) {
-	l.watch(c.FD, r, false)
+	l.watch(c, r, false)
 	if r.state == stateOpen {
-		l.handlerOf(c.FD, r).Drained(c)
+		l.handlerOf(c, r).Drained(c)
 	}
 	l.shutWhenSent(c, r)
 }

@@ -38,7 +38,7 @@ func (l *Loop) awaitProxy(c Conn) {
 // readProxy takes the header off a connection and opens it. It reports whether there is a connection to read now. The header is looked at
 // where it is, in the kernel, until it is whole, so that what follows it is read as if it had come first.
 func (l *Loop) readProxy(c Conn, r *record) bool {
-	n, errno := peek(c.FD, l.buf[:min(len(l.buf), proxy.MaxHeader)])
+	n, errno := peek(r.fd, l.buf[:min(len(l.buf), proxy.MaxHeader)])
 	l.counts.Reads++
 	switch {
 	case errno == unix.EAGAIN || errno == unix.EINTR:
@@ -59,10 +59,10 @@ func (l *Loop) readProxy(c Conn, r *record) bool {
 		}
 		return false
 	}
-	_, _ = recv(c.FD, l.buf[:h.Size]) // just peeked
+	_, _ = recv(r.fd, l.buf[:h.Size]) // just peeked
 	l.counts.BytesIn += uint64(h.Size)
 	if h.Source.IsValid() {
-		l.proxied.remotes[c.FD] = h.Source
+		l.proxied.remotes[c.Seat] = h.Source
 	}
 	r.flags &^= flagProxy
 	l.Arm(c, 0)

@@ -18,7 +18,7 @@ func (l *Loop) read(c Conn, r *record) {
 			b := l.tails.room(r.tail)
 			buf, kept = b[:cap(b)], len(b)
 		}
-		n, errno := recv(c.FD, buf[kept:])
+		n, errno := recv(r.fd, buf[kept:])
 		l.counts.Reads++
 		switch {
 		case errno == unix.EINTR:
@@ -53,7 +53,7 @@ func (r *record) ending() Reason {
 
 // deliver calls the handler with b and keeps what it leaves. It reports whether reading may go on.
 func (l *Loop) deliver(c Conn, r *record, b []byte) bool {
-	used := l.handlerOf(c.FD, r).Data(c, b)
+	used := l.handlerOf(c, r).Data(c, b)
 	if r.state == stateDead {
 		return false
 	}

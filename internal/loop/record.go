@@ -2,14 +2,14 @@ package loop
 
 // record is all that a loop keeps of an idle connection. It holds no pointer: the collector never looks at it.
 type record struct {
-	gen   uint32
+	gen   uint32 // counts the uses of the seat
+	fd    int32
 	state state
 	flags uint8
-	slot  uint8  // of the wheel, while timed
-	timed bool   // linked into the wheel
+	slot  uint8  // of the wheel; 0: no timer
 	why   Reason // once dead
-	prev  int32  // descriptors in the wheel's list
-	next  int32  //
+	prev  int32  // seats in the wheel's list
+	next  int32  // and, while free, in that of the free ones
 	due   uint32 // tick of the timer
 	heard uint32 // tick at which the last byte came
 	tail  int32  // unread bytes, index in Loop.tails; 0: none
@@ -39,8 +39,8 @@ const (
 
 // record of c, or nil when that connection is gone.
 func (l *Loop) record(c Conn) *record {
-	r := l.conns.At(c.FD)
-	if r.gen != c.Gen || r.state == stateFree {
+	r := l.conns.Get(c.Seat)
+	if r == nil || r.gen != c.Gen || r.state == stateFree {
 		return nil
 	}
 	return r
@@ -52,13 +52,22 @@ func (l *Loop) Alive(c Conn) bool {
 	return r != nil && r.state == stateOpen
 }
 
-// Conn names the connection that has descriptor fd now; its Gen is 0 when there is none.
-func (l *Loop) Conn(fd int32) Conn {
-	r := l.conns.At(fd)
-	if r.state == stateFree {
-		return Conn{FD: fd}
+// Conn names the connection that has a seat now; its Gen is 0 when there is none.
+func (l *Loop) Conn(seat int32) Conn {
+	r := l.conns.Get(seat)
+	if r == nil || r.state == stateFree {
+		return Conn{Seat: seat}
 	}
-	return Conn{FD: fd, Gen: r.gen}
+	return Conn{Seat: seat, Gen: r.gen}
+}
+
+// Descriptor is the socket of c, for options that the loop does not know; -1 when c is gone.
+func (l *Loop) Descriptor(c Conn) int {
+	r := l.record(c)
+	if r == nil {
+		return -1
+	}
+	return int(r.fd)
 }
 
 // Quiet is for how many seconds c has not sent a byte.

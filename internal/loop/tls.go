@@ -88,7 +88,7 @@ func newVault(cfg *tls.Config, shakes *handshakes, readBuffer int) *vault {
 
 // encrypted is the session of c when its handshake is done, else nil.
 func (l *Loop) encrypted(c Conn) *session {
-	if s := l.vault.sessions[c.FD]; s != nil && s.hand == nil {
+	if s := l.vault.sessions[c.Seat]; s != nil && s.hand == nil {
 		return s
 	}
 	return nil
@@ -119,7 +119,7 @@ func (l *Loop) sendSealed(c Conn, r *record, b []byte, shared bool) Result {
 	case s == nil:
 		return Gone
 	case r.out != 0:
-		return l.queue(c.FD, r, b, false, shared)
+		return l.queue(c, r, b, false, shared)
 	}
 	out, err := l.vault.seal(s, b)
 	if err != nil {
@@ -133,7 +133,7 @@ func (l *Loop) sendSealed(c Conn, r *record, b []byte, shared bool) Result {
 // front of one.
 func (l *Loop) sendRaw(c Conn, r *record, b []byte) Result {
 	l.counts.Sends++
-	n, errno := send(c.FD, b)
+	n, errno := send(r.fd, b)
 	switch errno {
 	case 0:
 		l.counts.BytesOut += uint64(n)
@@ -146,7 +146,7 @@ func (l *Loop) sendRaw(c Conn, r *record, b []byte) Result {
 		l.Close(c, ReasonPeer)
 		return Gone
 	}
-	return l.queue(c.FD, r, b[n:], true, true)
+	return l.queue(c, r, b[n:], true, true)
 }
 
 // frontMost bounds what answers to the peer's own TLS messages (KeyUpdate, handshake flights) may wait in front of an outbox. A peer
@@ -184,7 +184,7 @@ func (l *Loop) flushSealed(c Conn, r *record) bool {
 			return false
 		}
 		l.counts.Sends++
-		n, errno := send(c.FD, o.queue[0])
+		n, errno := send(r.fd, o.queue[0])
 		switch {
 		case errno == unix.EINTR:
 			continue
@@ -256,11 +256,11 @@ func (l *Loop) goodbye(c Conn, r *record) bool {
 
 // endSession forgets the TLS of a connection that ends. Who was not told by goodbye is told now, if there is room and nothing unfinished before it.
 func (l *Loop) endSession(c Conn, r *record) {
-	s := l.vault.sessions[c.FD]
+	s := l.vault.sessions[c.Seat]
 	if s == nil {
 		return
 	}
-	delete(l.vault.sessions, c.FD)
+	delete(l.vault.sessions, c.Seat)
 	if s.hand != nil {
 		s.hand.cancel()
 		return
@@ -268,6 +268,6 @@ func (l *Loop) endSession(c Conn, r *record) {
 	if !s.bye && (r.out == 0 || !l.outs.boxes[r.out].begun) {
 		s.out = l.vault.sealed[:0]
 		_ = s.tls.CloseWrite()
-		_, _ = send(c.FD, l.vault.take(s)) // the last thing that happens to it, whatever comes of it
+		_, _ = send(r.fd, l.vault.take(s)) // the last thing that happens to it, whatever comes of it
 	}
 }

@@ -14,7 +14,7 @@ func (l *Loop) readEdge(c Conn, r *record) {
 	switch {
 	case r.flags&flagTLS == 0:
 		l.read(c, r)
-	case l.vault.sessions[c.FD] == nil:
+	case l.vault.sessions[c.Seat] == nil:
 		l.readHello(c, r)
 	case l.encrypted(c) == nil:
 		l.readFlight(c, r)
@@ -28,7 +28,7 @@ func (l *Loop) readEdge(c Conn, r *record) {
 func (l *Loop) readSealed(c Conn, r *record) {
 	v := l.vault
 	for budget := readTurn; ; {
-		n, errno := recv(c.FD, v.cipher)
+		n, errno := recv(r.fd, v.cipher)
 		l.counts.Reads++
 		switch {
 		case errno == unix.EINTR:
@@ -56,7 +56,7 @@ func (l *Loop) readSealed(c Conn, r *record) {
 
 // unseal decrypts b and hands it over. It reports whether reading may go on.
 func (l *Loop) unseal(c Conn, r *record, b []byte) bool {
-	v, s := l.vault, l.vault.sessions[c.FD]
+	v, s := l.vault, l.vault.sessions[c.Seat]
 	s.in, s.out = b, v.sealed[:0]
 	plain, err := 0, error(nil)
 	for err == nil {

@@ -1,5 +1,5 @@
-// Package slab keeps one record per descriptor: an array that grows by chunks, so that a record never moves and
-// growing never copies. Memory is what the highest descriptor in use needs, rounded up to a chunk.
+// Package slab keeps one record per small number, such as a connection's seat in its loop: an array that grows by chunks, so
+// that a record never moves and growing never copies. Memory is what the highest number in use needs, rounded up to a chunk.
 package slab
 
 const (
@@ -15,6 +15,15 @@ func (s *Slab[T]) At(i int32) *T {
 	c := int(i >> chunkBits)
 	if c >= len(s.chunks) || s.chunks[c] == nil {
 		s.grow(c)
+	}
+	return &s.chunks[c][i&(chunkSize-1)]
+}
+
+// Get is At without making room: nil where there is none, whatever i is.
+func (s *Slab[T]) Get(i int32) *T {
+	c := uint(i >> chunkBits)
+	if c >= uint(len(s.chunks)) || s.chunks[c] == nil {
+		return nil
 	}
 	return &s.chunks[c][i&(chunkSize-1)]
 }

@@ -15,6 +15,23 @@ func TestAtKeepsRecordsInPlace(t *testing.T) {
 	}
 }
 
+func TestGetMakesNoRoom(t *testing.T) {
+	var s Slab[int]
+	*s.At(700) = 7
+	if s.Get(700) != s.At(700) || s.Get(701) == nil {
+		t.Fatal("a record that there is room for is not found")
+	}
+	n := s.Len()
+	for _, i := range []int32{3, n, 1 << 24, 1<<31 - 1, -1, -1 << 31} {
+		if r := s.Get(i); r != nil {
+			t.Errorf("record %d is there: %d", i, *r)
+		}
+	}
+	if s.Len() != n {
+		t.Fatalf("room for %d records, %d before", s.Len(), n)
+	}
+}
+
 func TestAtDoesNotAllocateTwice(t *testing.T) {
 	var s Slab[int]
 	s.At(100)

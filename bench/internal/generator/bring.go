@@ -106,7 +106,7 @@ func (g *Generator) dial(i int32) {
 		return
 	}
 	g.clients[i] = client{conn: conn, state: handshaking}
-	*g.owners.At(conn.FD) = i + 1
+	*g.owners.At(conn.Seat) = i + 1
 	g.loop.Arm(conn, readyWithin)
 }
 

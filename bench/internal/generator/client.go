@@ -34,7 +34,7 @@ const readyWithin = 30
 
 // owner is the client that c belongs to.
 func (g *Generator) owner(c loop.Conn) (i int32, ok bool) {
-	i = *g.owners.At(c.FD) - 1
+	i = *g.owners.At(c.Seat) - 1
 	return i, i >= 0 && g.clients[i].conn == c
 }
 

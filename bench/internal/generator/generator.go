@@ -58,7 +58,7 @@ type Generator struct {
 
 	// Owned by the loop.
 	clients []client
-	owners  slab.Slab[int32] // by descriptor: client, +1
+	owners  slab.Slab[int32] // by seat: client, +1
 	members []int64          // by channel: clients that are there
 	bring   bringing
 	load    *load // nil: none

@@ -13,7 +13,7 @@ import (
 func (s *Server) frames(c loop.Conn, st *state, b []byte) (used int) {
 	for st.phase == phaseOpen {
 		h, ok, err := wsio.ParseHeader(b[used:])
-		f := s.fragments[c.FD]
+		f := s.fragments[c.Seat]
 		if ok {
 			err = s.check(st, h, f)
 		}
@@ -35,7 +35,7 @@ func (s *Server) frames(c loop.Conn, st *state, b []byte) (used int) {
 			s.violated(c, err)
 			return len(b)
 		case !whole, !taken:
-			s.unfinished[c.FD] = seen // the same bytes come again
+			s.unfinished[c.Seat] = seen // the same bytes come again
 			if whole {
 				s.pause(c, st)
 			}
@@ -69,9 +69,9 @@ func (s *Server) payload(c loop.Conn, st *state, h wsio.Header, f *wsio.Fragment
 		seen, text = f.Next(), f.OpCode == ws.OpText && !f.Deflated
 	}
 	if len(s.unfinished) > 0 && !h.OpCode.IsControl() {
-		if before, ok := s.unfinished[c.FD]; ok {
+		if before, ok := s.unfinished[c.Seat]; ok {
 			seen = before
-			delete(s.unfinished, c.FD)
+			delete(s.unfinished, c.Seat)
 		}
 	}
 	if err := seen.Take(h, b, text); err != nil || len(b) < h.Length {
@@ -100,7 +100,7 @@ func (s *Server) frame(c loop.Conn, st *state, h wsio.Header, payload []byte, f 
 func (s *Server) fragment(c loop.Conn, st *state, h wsio.Header, payload []byte, f *wsio.Fragments, seen wsio.Payload) (taken bool, err error) {
 	if f == nil {
 		f = new(wsio.Fragments)
-		s.fragments[c.FD] = f
+		s.fragments[c.Seat] = f
 		st.since = max(1, s.loop.Tick())
 	}
 	before := *f
@@ -112,7 +112,7 @@ func (s *Server) fragment(c loop.Conn, st *state, h wsio.Header, payload []byte,
 		*f = before
 		return false, err
 	}
-	delete(s.fragments, c.FD)
+	delete(s.fragments, c.Seat)
 	return true, nil
 }
 
@@ -177,7 +177,7 @@ func (s *Server) ResumeAll() {
 	s.paused = nil
 	for _, c := range paused {
 		if s.Alive(c) {
-			s.states.At(c.FD).flags &^= flagPaused
+			s.states.At(c.Seat).flags &^= flagPaused
 			s.loop.Resume(c)
 		}
 	}

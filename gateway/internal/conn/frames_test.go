@@ -43,8 +43,8 @@ func newTestServer(t *testing.T, r *fakeRouter) (*Server, loop.Conn, *state) {
 	}
 	t.Cleanup(loops[0].Stop)
 	s := New(loops[0], Config{Path: "/ws", MaxFrame: 10_000, Heartbeat: time.Minute, Deflate: true}, r)
-	c := loop.Conn{FD: 5, Gen: 1}
-	st := s.states.At(c.FD)
+	c := loop.Conn{Seat: 5, Gen: 1}
+	st := s.states.At(c.Seat)
 	*st = state{phase: phaseOpen, flags: flagDeflate}
 	return s, c, st
 }

@@ -45,8 +45,8 @@ func (s *Server) flush() {
 
 // Push sends WebSocket frames that are shared with other connections: b is kept by reference and must never change. It
 // reports false when the outbox is full and nothing was taken.
-func (s *Server) Push(fd int32, b []byte) bool {
-	c := s.loop.Conn(fd)
+func (s *Server) Push(seat int32, b []byte) bool {
+	c := s.loop.Conn(seat)
 	if s.outConn == c {
 		s.flush()
 	}
@@ -54,8 +54,8 @@ func (s *Server) Push(fd int32, b []byte) bool {
 }
 
 // PushCopy is Push from a buffer that will be used again.
-func (s *Server) PushCopy(fd int32, b []byte) bool {
-	c := s.loop.Conn(fd)
+func (s *Server) PushCopy(seat int32, b []byte) bool {
+	c := s.loop.Conn(seat)
 	if s.outConn == c {
 		s.flush()
 	}
@@ -96,7 +96,7 @@ func (s *Server) closeFor(c loop.Conn, why loop.Reason, code protocol.Code, dela
 
 // finish sends the last words, exactly one Close, and closes once they are out.
 func (s *Server) finish(c loop.Conn, why loop.Reason, bye []byte, code ws.StatusCode, reason string) {
-	st := s.states.At(c.FD)
+	st := s.states.At(c.Seat)
 	if !s.loop.Alive(c) || st.phase != phaseOpen {
 		return
 	}
@@ -121,7 +121,7 @@ func (s *Server) finish(c loop.Conn, why loop.Reason, bye []byte, code ws.Status
 
 // Expire closes c with 4101 in that many seconds, unless it is called again; 0 means never.
 func (s *Server) Expire(c loop.Conn, seconds int) {
-	st := s.states.At(c.FD)
+	st := s.states.At(c.Seat)
 	st.expires = 0
 	if seconds > 0 {
 		st.expires = s.loop.Tick() + uint32(seconds)
@@ -133,13 +133,13 @@ func (s *Server) Expire(c loop.Conn, seconds int) {
 
 // Alive reports whether c is open and not closing.
 func (s *Server) Alive(c loop.Conn) bool {
-	return s.loop.Alive(c) && s.states.At(c.FD).phase == phaseOpen
+	return s.loop.Alive(c) && s.states.At(c.Seat).phase == phaseOpen
 }
 
 // Each calls f for every open connection.
 func (s *Server) Each(f func(c loop.Conn)) {
-	for fd := range s.states.Len() {
-		if c := s.loop.Conn(fd); c.Gen != 0 && s.Alive(c) {
+	for seat := range s.states.Len() {
+		if c := s.loop.Conn(seat); c.Gen != 0 && s.Alive(c) {
 			f(c)
 		}
 	}

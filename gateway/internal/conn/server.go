@@ -38,9 +38,9 @@ type Server struct {
 
 	// Owned by the loop.
 	upgrader   wsio.Upgrader
-	opening    loop.Conn // whose handshake is being decided
-	agreed     bool      // to compress, in that handshake
-	states     slab.Slab[state]
+	opening    loop.Conn                 // whose handshake is being decided
+	agreed     bool                      // to compress, in that handshake
+	states     slab.Slab[state]          // by seat
 	unfinished map[int32]wsio.Payload    // of frames of which a part has come
 	fragments  map[int32]*wsio.Fragments // of messages
 	inflater   wsio.Inflater
@@ -74,7 +74,7 @@ type flags uint8
 
 const (
 	flagPaused  flags = 1 << iota // not read, for want of room behind: silence is not its fault
-	flagFresh                     // the first ping goes out early, by descriptor, to spread a storm's pings
+	flagFresh                     // the first ping goes out early, by seat, to spread a storm's pings
 	flagDeflate                   // permessage-deflate was agreed on
 )
 
@@ -91,13 +91,13 @@ func New(l *loop.Loop, cfg Config, router Router) *Server {
 
 // Open is the loop's: a TCP connection was accepted.
 func (s *Server) Open(c loop.Conn) {
-	*s.states.At(c.FD) = state{since: s.loop.Tick()}
+	*s.states.At(c.Seat) = state{since: s.loop.Tick()}
 	s.loop.Arm(c, upgradeSeconds)
 }
 
 // Data is the loop's: bytes have come.
 func (s *Server) Data(c loop.Conn, b []byte) int {
-	st := s.states.At(c.FD)
+	st := s.states.At(c.Seat)
 	used := 0
 	if st.phase == phaseOpening {
 		if used = s.upgrade(c, st, b); used == 0 {
@@ -118,9 +118,9 @@ func (s *Server) Data(c loop.Conn, b []byte) int {
 // track notes since when a frame or a fragmented message is unfinished.
 func (s *Server) track(c loop.Conn, st *state, used, rest int) {
 	switch {
-	case rest == 0 && s.fragments[c.FD] == nil:
+	case rest == 0 && s.fragments[c.Seat] == nil:
 		st.since = 0
-	case st.since == 0 || used > 0 && s.fragments[c.FD] == nil:
+	case st.since == 0 || used > 0 && s.fragments[c.Seat] == nil:
 		st.since = max(1, s.loop.Tick())
 	}
 }
@@ -166,7 +166,7 @@ func (s *Server) refuse(c loop.Conn, st *state, response []byte) {
 
 // Timer is the loop's: something of c is due.
 func (s *Server) Timer(c loop.Conn) {
-	st := s.states.At(c.FD)
+	st := s.states.At(c.Seat)
 	now := s.loop.Tick()
 	quiet := s.loop.Quiet(c)
 	switch {
@@ -192,8 +192,8 @@ func (s *Server) Timer(c loop.Conn) {
 	s.arm(c, st)
 }
 
-// spread moves the first ping forward by up to half a heartbeat, by descriptor.
-func (s *Server) spread(c loop.Conn) int { return int(c.FD) % (s.beat/2 + 1) }
+// spread moves the first ping forward by up to half a heartbeat, by seat.
+func (s *Server) spread(c loop.Conn) int { return int(c.Seat) % (s.beat/2 + 1) }
 
 // arm asks for the next time at which anything of c can be due. A frame that begins meanwhile is due later than any
 // of these, because no wait is longer than 30 seconds.
@@ -221,20 +221,20 @@ var pingFrame = wsio.AppendFrame(nil, ws.OpPing, nil)
 // Drained is the loop's: what waited for c has gone out. While the handshake or the Close is what went, the Router has
 // nothing to say.
 func (s *Server) Drained(c loop.Conn) {
-	if s.states.At(c.FD).phase == phaseOpen {
+	if s.states.At(c.Seat).phase == phaseOpen {
 		s.router.Drained(c)
 	}
 }
 
 // Closed is the loop's.
 func (s *Server) Closed(c loop.Conn, why loop.Reason) {
-	st := s.states.At(c.FD)
+	st := s.states.At(c.Seat)
 	if st.why != 0 && why != loop.ReasonPanic {
 		why = st.why
 	}
 	s.closed[why]++
-	delete(s.unfinished, c.FD)
-	delete(s.fragments, c.FD)
+	delete(s.unfinished, c.Seat)
+	delete(s.fragments, c.Seat)
 	if s.outConn == c {
 		s.out, s.outConn = s.out[:0], loop.Conn{}
 	}

@@ -24,7 +24,7 @@ const (
 //	        └─▶ ahead ──(the partition gets there)──▶ room      its last gateway was faster than this one
 //	live ──(too slow, by policy)──▶ room ──(gap)──▶ live
 type chaser struct {
-	fd    int32
+	seat  int32
 	at    stream.ID // it has everything up to here
 	wait  wait
 	lossy bool   // it was live and too slow: the policy says what it misses
@@ -59,21 +59,21 @@ const (
 	stuckSeconds = 30 // it takes nothing
 )
 
-// Resume subscribes fd from a position on: it gets everything that came after, or a gap. It must be called after the
+// Resume subscribes a connection from a position on: it gets everything that came after, or a gap. It must be called after the
 // answer to the sub has been given.
-func (h *Hub) Resume(fd int32, name []byte, partition int, policy Policy, from stream.Position) {
-	if !h.Subscribe(fd, name, partition, policy) {
+func (h *Hub) Resume(seat int32, name []byte, partition int, policy Policy, from stream.Position) {
+	if !h.Subscribe(seat, name, partition, policy) {
 		return
 	}
 	w := &h.windows[partition]
-	i := h.members.At(fd).first // the one just made
+	i := h.members.At(seat).first // the one just made
 	switch {
 	case from.Epoch == 0:
-		h.gap(i, fd, w.at, GapHistory)
+		h.gap(i, seat, w.at, GapHistory)
 	case from.Epoch != w.epoch:
-		h.gap(i, fd, w.at, GapEpoch)
+		h.gap(i, seat, w.at, GapEpoch)
 	case from.ID != w.at:
-		h.chase(i, chaser{fd: fd, at: from.ID})
+		h.chase(i, chaser{seat: seat, at: from.ID})
 		h.advance(i)
 	}
 }
@@ -98,10 +98,10 @@ func (h *Hub) catchUp(i int32) {
 }
 
 // gap tells the subscriber that publications before at are lost to it.
-func (h *Hub) gap(i, fd int32, at stream.ID, why GapReason) {
+func (h *Hub) gap(i, seat int32, at stream.ID, why GapReason) {
 	ch := h.subs.all[i].ch
 	h.Gaps[why]++
-	h.conns.Gap(fd, ch.name, h.windows[ch.partition].position(at))
+	h.conns.Gap(seat, ch.name, h.windows[ch.partition].position(at))
 }
 
 // advance gives a chaser as much as it takes.
@@ -118,9 +118,9 @@ func (h *Hub) advance(i int32) {
 		c.wait = waitOlder
 		h.askOlder(int(ch.partition))
 	default:
-		frames, packs := h.frames[:0], h.members.At(c.fd).packs()
+		frames, packs := h.frames[:0], h.members.At(c.seat).packs()
 		for k := w.get(w.newest(ch.name)); k != nil && c.at.Before(k.ID); k = w.get(k.prev) {
-			if !h.skips(k.Skip, c.fd) {
+			if !h.skips(k.Skip, c.seat) {
 				frames = append(frames, frameAt{form(&k.Publication, packs), k.ID})
 			}
 		}
@@ -143,13 +143,13 @@ type frameAt struct {
 func (h *Hub) give(c *chaser, frames []frameAt, end stream.ID) (all bool) {
 	c.wait = waitRoom
 	for len(frames) > 0 {
-		room, idle := h.conns.Room(c.fd)
+		room, idle := h.conns.Room(c.seat)
 		b, n := h.joined[:0], 0
 		for ; n < len(frames) && (len(b)+len(frames[n].frame) <= room || n == 0 && idle); n++ {
 			b = append(b, frames[n].frame...)
 		}
 		h.keepJoined(b)
-		if n == 0 || !h.conns.PushCopy(c.fd, b) {
+		if n == 0 || !h.conns.PushCopy(c.seat, b) {
 			return false
 		}
 		h.Replayed += uint64(n)
@@ -166,14 +166,14 @@ func (h *Hub) skipAhead(i int32, c *chaser) {
 	ch := h.subs.all[i].ch
 	w := &h.windows[ch.partition]
 	c.wait = waitRoom
-	room, idle := h.conns.Room(c.fd)
+	room, idle := h.conns.Room(c.seat)
 	if !idle {
 		return
 	}
-	frames, size, packs := h.frames[:0], 0, h.members.At(c.fd).packs()
+	frames, size, packs := h.frames[:0], 0, h.members.At(c.seat).packs()
 	missed, before := c.lost || c.at.Before(w.floor), w.floor
 	for k := w.get(w.newest(ch.name)); k != nil && (c.lost || c.at.Before(k.ID)); k = w.get(k.prev) {
-		if h.skips(k.Skip, c.fd) {
+		if h.skips(k.Skip, c.seat) {
 			continue
 		}
 		b := form(&k.Publication, packs)
@@ -185,7 +185,7 @@ func (h *Hub) skipAhead(i int32, c *chaser) {
 	}
 	slices.Reverse(frames)
 	if missed {
-		h.gap(i, c.fd, before, GapSlow)
+		h.gap(i, c.seat, before, GapSlow)
 		c.at, c.lost = before, false
 	}
 	if h.give(c, frames, w.at) {
@@ -194,13 +194,13 @@ func (h *Hub) skipAhead(i int32, c *chaser) {
 	h.keepFrames(frames)
 }
 
-// skips reports whether a publication is not for fd.
-func (h *Hub) skips(session string, fd int32) bool {
+// skips reports whether a publication is not for the connection on seat.
+func (h *Hub) skips(session string, seat int32) bool {
 	if session == "" {
 		return false
 	}
 	found, ok := h.conns.Find(session)
-	return ok && found == fd
+	return ok && found == seat
 }
 
 func (h *Hub) keepFrames(f []frameAt) {
@@ -216,12 +216,12 @@ func (h *Hub) keepJoined(b []byte) {
 	}
 }
 
-// Drained says that fd has been sent all that waited for it.
-func (h *Hub) Drained(fd int32) {
+// Drained says that a connection has been sent all that waited for it.
+func (h *Hub) Drained(seat int32) {
 	if len(h.chasers) == 0 {
 		return
 	}
-	for i := h.members.At(fd).first; i != 0; i = h.subs.all[i].next {
+	for i := h.members.At(seat).first; i != 0; i = h.subs.all[i].next {
 		if c := h.chasers[i]; c != nil && c.wait == waitRoom {
 			h.advance(i)
 		}
@@ -235,16 +235,16 @@ func (h *Hub) Tick(tick uint32, nowMS int64) {
 		h.bytes -= h.windows[p].expire(uint64(max(0, nowMS-h.cfg.WindowTime.Milliseconds())))
 	}
 	for i, c := range h.chasers {
-		_, idle := h.conns.Room(c.fd)
+		_, idle := h.conns.Room(c.seat)
 		switch idleFor := tick - c.since; {
 		case c.wait == waitAhead && idleFor >= aheadSeconds:
 			ch := h.subs.all[i].ch
 			h.catchUp(i)
-			h.gap(i, c.fd, h.windows[ch.partition].at, GapHistory)
+			h.gap(i, c.seat, h.windows[ch.partition].at, GapHistory)
 		case c.wait == waitRoom && idle:
 			h.advance(i)
 		case c.wait == waitRoom && !c.lossy && idleFor >= stuckSeconds:
-			h.conns.Slow(c.fd)
+			h.conns.Slow(c.seat)
 		case c.wait == waitOlder:
 			h.askOlder(int(h.subs.all[i].ch.partition))
 		}

@@ -4,21 +4,21 @@ import (
 	"github.com/millracehq/millrace/gateway/stream"
 )
 
-// Conns is how the hub reaches connections, and the relay.
+// Conns is how the hub reaches connections, by their seat in the loop, and the relay.
 type Conns interface {
 	// Push sends WebSocket frames; b is shared with others and never changes. It reports false when nothing was taken,
 	// because too much waits for the connection already.
-	Push(fd int32, b []byte) bool
+	Push(seat int32, b []byte) bool
 	// PushCopy is Push from a buffer that will be used again.
-	PushCopy(fd int32, b []byte) bool
+	PushCopy(seat int32, b []byte) bool
 	// Room is how many bytes Push takes now, about; idle means that nothing waits: then it takes any one frame.
-	Room(fd int32) (bytes int, idle bool)
+	Room(seat int32) (bytes int, idle bool)
 	// Gap tells a subscriber that publications are lost to it, and that it is live from a position.
-	Gap(fd int32, channel string, at stream.Position)
+	Gap(seat int32, channel string, at stream.Position)
 	// Slow ends a connection that does not read what it is sent.
-	Slow(fd int32)
-	// Find is the descriptor of a session, if it is a connection of this loop.
-	Find(session string) (fd int32, ok bool)
+	Slow(seat int32)
+	// Find is the seat of a session, if it is a connection of this loop.
+	Find(session string) (seat int32, ok bool)
 	// Older asks for the stream of a partition behind from, itself included, up to to. The answer is Hub.Older.
 	Older(partition int, from, to stream.ID)
 }

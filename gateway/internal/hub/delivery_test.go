@@ -56,7 +56,7 @@ type worldConn struct {
 type worldClient struct {
 	channel string
 	policy  Policy
-	fd      int32 // 0: not connected
+	seat    int32 // 0: not connected
 	at      stream.Position
 	lossy   bool // it may have been too slow since its last gap
 }
@@ -70,8 +70,8 @@ func worldPartition(channel string) int { return int(channel[0]) % 2 }
 
 var worldPolicies = map[string]Policy{"a": Close, "b": Close, "c": DropOldest, "d": Latest}
 
-func (w *world) Push(fd int32, b []byte) bool {
-	c := w.conns[fd]
+func (w *world) Push(seat int32, b []byte) bool {
+	c := w.conns[seat]
 	if c.slow {
 		return true // it is being closed and takes nothing more
 	}
@@ -82,21 +82,21 @@ func (w *world) Push(fd int32, b []byte) bool {
 	c.bytes += len(b)
 	return true
 }
-func (w *world) PushCopy(fd int32, b []byte) bool { return w.Push(fd, b) }
-func (w *world) Room(fd int32) (int, bool) {
-	c := w.conns[fd]
+func (w *world) PushCopy(seat int32, b []byte) bool { return w.Push(seat, b) }
+func (w *world) Room(seat int32) (int, bool) {
+	c := w.conns[seat]
 	return max(0, c.bound-c.bytes), c.bytes == 0
 }
 
-func (w *world) Gap(fd int32, channel string, at stream.Position) {
-	c := w.conns[fd]
+func (w *world) Gap(seat int32, channel string, at stream.Position) {
+	c := w.conns[seat]
 	if c.slow {
 		return
 	}
 	c.queue = append(c.queue, "gap/"+channel+"/"+at.String())
 	c.bytes += 10
 }
-func (w *world) Slow(fd int32)             { w.conns[fd].slow = true }
+func (w *world) Slow(seat int32)           { w.conns[seat].slow = true }
 func (w *world) Find(string) (int32, bool) { return 0, false }
 func (w *world) Older(partition int, from, to stream.ID) {
 	w.asked = append(w.asked, ask{partition, from, to, w.hub.windows[partition].epoch})
@@ -205,47 +205,47 @@ func (w *world) answer() {
 
 // connect has a client subscribe on a connection: for the first time, or to resume.
 func (w *world) connect(c *worldClient) {
-	fd := int32(10 + w.rng.IntN(6))
-	conn := w.conns[fd]
+	seat := int32(10 + w.rng.IntN(6))
+	conn := w.conns[seat]
 	if conn == nil {
 		conn = &worldConn{bound: 40 + w.rng.IntN(200), client: map[string]*worldClient{}}
-		w.conns[fd] = conn
+		w.conns[seat] = conn
 	}
 	if conn.client[c.channel] != nil || conn.slow {
 		return
 	}
 	conn.client[c.channel] = c
-	c.fd, c.lossy = fd, false
+	c.seat, c.lossy = seat, false
 	p := worldPartition(c.channel)
 	if (c.at == stream.Position{}) {
-		w.hub.Subscribe(fd, []byte(c.channel), p, c.policy)
+		w.hub.Subscribe(seat, []byte(c.channel), p, c.policy)
 		c.at = w.hub.Position(p)
 		return
 	}
-	w.hub.Resume(fd, []byte(c.channel), p, c.policy, c.at)
+	w.hub.Resume(seat, []byte(c.channel), p, c.policy, c.at)
 }
 
 // elsewhere has a client that is not connected here read to the end of its stream, as on a faster gateway.
 func (w *world) elsewhere(c *worldClient) {
 	p := &w.parts[worldPartition(c.channel)]
-	if n := len(p.all); n > 0 && c.fd == 0 {
+	if n := len(p.all); n > 0 && c.seat == 0 {
 		c.at = stream.Position{ID: p.all[n-1].id, Epoch: p.epoch}
 	}
 }
 
-func (w *world) hangUp(fd int32) {
-	if c := w.conns[fd]; c != nil {
+func (w *world) hangUp(seat int32) {
+	if c := w.conns[seat]; c != nil {
 		for _, client := range c.client {
-			client.fd = 0
+			client.seat = 0
 		}
-		w.hub.Remove(fd)
-		delete(w.conns, fd)
+		w.hub.Remove(seat)
+		delete(w.conns, seat)
 	}
 }
 
 // drain has a connection read some or all of what waits.
-func (w *world) drain(fd int32, all bool) {
-	c := w.conns[fd]
+func (w *world) drain(seat int32, all bool) {
+	c := w.conns[seat]
 	if c == nil {
 		return
 	}
@@ -260,7 +260,7 @@ func (w *world) drain(fd int32, all bool) {
 	}
 	if had := c.bytes; len(c.queue) == 0 {
 		if c.bytes = 0; had > 0 {
-			w.hub.Drained(fd)
+			w.hub.Drained(seat)
 		}
 	}
 }
@@ -312,10 +312,10 @@ func (w *world) settle() {
 		}
 		w.hub.Finish()
 		w.answer()
-		for fd, c := range w.conns {
-			w.drain(fd, true)
+		for seat, c := range w.conns {
+			w.drain(seat, true)
 			if c.slow {
-				w.hangUp(fd)
+				w.hangUp(seat)
 			}
 		}
 		w.tick++
@@ -325,7 +325,7 @@ func (w *world) settle() {
 		w.fail("%d subscriptions never catch up", n)
 	}
 	for _, c := range w.clients {
-		if c.fd == 0 {
+		if c.seat == 0 {
 			continue
 		}
 		p := &w.parts[worldPartition(c.channel)]
@@ -360,7 +360,7 @@ func TestDeliveryAgainstModel(t *testing.T) {
 		}
 		for range 600 {
 			c := w.clients[w.rng.IntN(len(w.clients))]
-			fd := int32(10 + w.rng.IntN(6))
+			seat := int32(10 + w.rng.IntN(6))
 			switch w.rng.IntN(24) {
 			case 0, 1, 2, 3, 4, 5:
 				w.publish()
@@ -369,19 +369,19 @@ func TestDeliveryAgainstModel(t *testing.T) {
 			case 9, 10, 11:
 				w.hub.Step(1 + w.rng.IntN(4))
 			case 12, 13, 14:
-				if c.fd == 0 {
+				if c.seat == 0 {
 					w.connect(c)
 				}
 			case 15, 16, 17:
-				w.drain(fd, w.rng.IntN(2) == 0)
+				w.drain(seat, w.rng.IntN(2) == 0)
 			case 18:
-				w.hangUp(fd)
+				w.hangUp(seat)
 			case 19:
-				if c.fd != 0 {
-					w.hub.Unsubscribe(c.fd, []byte(c.channel))
-					delete(w.conns[c.fd].client, c.channel)
-					w.conns[c.fd].queue = without(w.conns[c.fd].queue, "/"+c.channel+"/")
-					c.fd = 0
+				if c.seat != 0 {
+					w.hub.Unsubscribe(c.seat, []byte(c.channel))
+					delete(w.conns[c.seat].client, c.channel)
+					w.conns[c.seat].queue = without(w.conns[c.seat].queue, "/"+c.channel+"/")
+					c.seat = 0
 				}
 			case 20:
 				w.answer()
@@ -396,16 +396,16 @@ func TestDeliveryAgainstModel(t *testing.T) {
 				w.tick++
 				w.hub.Tick(w.tick, 0)
 			}
-			for fd, conn := range w.conns {
+			for seat, conn := range w.conns {
 				if conn.slow {
-					w.hangUp(fd)
+					w.hangUp(seat)
 				}
 			}
 		}
 		w.settle()
 		n := 0
 		for _, c := range w.clients {
-			if c.fd != 0 {
+			if c.seat != 0 {
 				n++
 			}
 		}

@@ -13,7 +13,7 @@
 // gets it from there if it asks for it, and what comes later by a sweep. A subscription is either live or a chaser,
 // never both, which makes resume, replay and live one sequence.
 //
-// The hub knows neither connections (only descriptors) nor Redis, and it refuses nothing: limits and permissions are
+// The hub knows neither connections (only seats) nor Redis, and it refuses nothing: limits and permissions are
 // the router's. A publication may have two forms, plain and packed; a sweep has the packed one made when it comes to the
 // first connection that takes it, at most once for all. Cost: 24 bytes a subscription, 12 a connection, nothing allocated per delivery or per resume from the
 // window.
@@ -41,7 +41,7 @@ type Hub struct {
 	conns Conns
 
 	channels map[string]*channel
-	members  slab.Slab[member]
+	members  slab.Slab[member] // by seat
 	subs     arena
 	windows  []window          // by partition
 	uses     []int32           // by partition: its subscriptions
@@ -87,7 +87,7 @@ type channel struct {
 	subs      []subscriber
 }
 
-type subscriber struct{ fd, sub int32 }
+type subscriber struct{ seat, sub int32 }
 
 // New makes the hub of one loop.
 func New(cfg Config, conns Conns) *Hub {
@@ -143,7 +143,7 @@ func (h *Hub) Lost(o *Opening) {
 		}
 		for _, s := range ch.subs {
 			if h.chasers[s.sub] == nil {
-				h.gap(s.sub, s.fd, o.At.ID, GapEpoch)
+				h.gap(s.sub, s.seat, o.At.ID, GapEpoch)
 			}
 		}
 	}
@@ -165,11 +165,11 @@ func (h *Hub) keep(p Publication) (n uint64) {
 }
 
 // Packs says that a connection, which has no subscription yet, takes packed frames.
-func (h *Hub) Packs(fd int32) { h.members.At(fd).count = -1 }
+func (h *Hub) Packs(seat int32) { h.members.At(seat).count = -1 }
 
 // Subscribe adds a subscription that gets what comes from now on. It reports false when there is one already.
-func (h *Hub) Subscribe(fd int32, name []byte, partition int, policy Policy) bool {
-	m := h.members.At(fd)
+func (h *Hub) Subscribe(seat int32, name []byte, partition int, policy Policy) bool {
+	m := h.members.At(seat)
 	if h.find(m, name) != 0 {
 		return false
 	}
@@ -179,7 +179,7 @@ func (h *Hub) Subscribe(fd int32, name []byte, partition int, policy Policy) boo
 		h.channels[ch.name] = ch
 	}
 	i := h.subs.add(subscription{ch: ch, at: int32(len(ch.subs)), next: m.first})
-	ch.subs = append(ch.subs, subscriber{fd: fd, sub: i})
+	ch.subs = append(ch.subs, subscriber{seat: seat, sub: i})
 	m.first = i
 	m.add(1)
 	h.uses[partition]++
@@ -187,8 +187,8 @@ func (h *Hub) Subscribe(fd int32, name []byte, partition int, policy Policy) boo
 }
 
 // Unsubscribe takes a subscription away, with what a sweep under way still had for it. It reports false when there is none.
-func (h *Hub) Unsubscribe(fd int32, name []byte) bool {
-	m := h.members.At(fd)
+func (h *Hub) Unsubscribe(seat int32, name []byte) bool {
+	m := h.members.At(seat)
 	for link := &m.first; *link != 0; link = &h.subs.all[*link].next {
 		if i := *link; h.subs.all[i].ch.name == string(name) {
 			*link = h.subs.all[i].next
@@ -202,21 +202,21 @@ func (h *Hub) Unsubscribe(fd int32, name []byte) bool {
 }
 
 // Subscribed reports whether there is that subscription.
-func (h *Hub) Subscribed(fd int32, name []byte) bool {
-	return h.find(h.members.At(fd), name) != 0
+func (h *Hub) Subscribed(seat int32, name []byte) bool {
+	return h.find(h.members.At(seat), name) != 0
 }
 
 // Names are the channels of a connection, the newest first.
-func (h *Hub) Names(fd int32) (names []string) {
-	for i := h.members.At(fd).first; i != 0; i = h.subs.all[i].next {
+func (h *Hub) Names(seat int32) (names []string) {
+	for i := h.members.At(seat).first; i != 0; i = h.subs.all[i].next {
 		names = append(names, h.subs.all[i].ch.name)
 	}
 	return names
 }
 
 // Count is how many subscriptions a connection has.
-func (h *Hub) Count(fd int32) int {
-	m := h.members.At(fd)
+func (h *Hub) Count(seat int32) int {
+	m := h.members.At(seat)
 	if m.packs() {
 		return int(^m.count)
 	}
@@ -224,8 +224,8 @@ func (h *Hub) Count(fd int32) int {
 }
 
 // Remove takes away all that belongs to a connection.
-func (h *Hub) Remove(fd int32) {
-	m := h.members.At(fd)
+func (h *Hub) Remove(seat int32) {
+	m := h.members.At(seat)
 	for i := m.first; i != 0; {
 		next := h.subs.all[i].next
 		h.leave(i)
@@ -235,13 +235,13 @@ func (h *Hub) Remove(fd int32) {
 }
 
 // Subscribers calls f for each connection on a channel; f may end that connection or its subscription.
-func (h *Hub) Subscribers(name string, f func(fd int32)) {
+func (h *Hub) Subscribers(name string, f func(seat int32)) {
 	ch := h.channels[name]
 	if ch == nil {
 		return
 	}
 	for _, s := range slices.Backward(ch.subs) { // who leaves is replaced by one that has had its call
-		f(s.fd)
+		f(s.seat)
 	}
 }
 

@@ -16,20 +16,20 @@ type fakeConns struct {
 	pushes int
 }
 
-func (f *fakeConns) Push(fd int32, b []byte) bool {
+func (f *fakeConns) Push(seat int32, b []byte) bool {
 	f.pushes++
-	f.got[fd] = append(f.got[fd], strings.Fields(string(b))...)
+	f.got[seat] = append(f.got[seat], strings.Fields(string(b))...)
 	return true
 }
-func (f *fakeConns) PushCopy(fd int32, b []byte) bool   { return f.Push(fd, bytes.Clone(b)) }
+func (f *fakeConns) PushCopy(seat int32, b []byte) bool { return f.Push(seat, bytes.Clone(b)) }
 func (f *fakeConns) Room(int32) (int, bool)             { return 1 << 20, true }
 func (f *fakeConns) Gap(int32, string, stream.Position) { panic("a gap") }
 func (f *fakeConns) Slow(int32)                         { panic("too slow") }
 func (f *fakeConns) Older(int, stream.ID, stream.ID)    { panic("older") }
 func (f *fakeConns) Find(session string) (int32, bool) {
-	var fd int32
-	_, err := fmt.Sscanf(session, "s%d", &fd)
-	return fd, err == nil
+	var seat int32
+	_, err := fmt.Sscanf(session, "s%d", &seat)
+	return seat, err == nil
 }
 
 func newTestHub() (*Hub, *fakeConns) {
@@ -43,9 +43,9 @@ func publication(channel, word, skip string) Publication {
 
 func TestOnePushPerConnectionAndSweep(t *testing.T) {
 	h, f := newTestHub()
-	for fd := int32(10); fd < 13; fd++ {
+	for seat := int32(10); seat < 13; seat++ {
 		for _, ch := range []string{"a", "b", "c"} {
-			h.Subscribe(fd, []byte(ch), 0, Close)
+			h.Subscribe(seat, []byte(ch), 0, Close)
 		}
 	}
 	h.Take(&Batch{Publications: []Publication{publication("a", "a1", ""), publication("b", "b1", "s11"), publication("a", "a2", ""), publication("z", "z1", "")}})
@@ -55,9 +55,9 @@ func TestOnePushPerConnectionAndSweep(t *testing.T) {
 	if f.pushes != 3 {
 		t.Errorf("%d pushes for 3 connections", f.pushes)
 	}
-	for fd, want := range map[int32]int{10: 4, 11: 3, 12: 4} {
-		if len(f.got[fd]) != want {
-			t.Errorf("connection %d got %v", fd, f.got[fd])
+	for seat, want := range map[int32]int{10: 4, 11: 3, 12: 4} {
+		if len(f.got[seat]) != want {
+			t.Errorf("connection %d got %v", seat, f.got[seat])
 		}
 	}
 	if h.Position(2).ID != (stream.ID{MS: 7}) {
@@ -83,8 +83,8 @@ func TestSubscribeDuringASweep(t *testing.T) {
 }
 
 type key struct {
-	fd, life int32
-	channel  string
+	seat, life int32
+	channel    string
 }
 
 // The hub against a naive model under random subscriptions, publications, ends and steps of any size: per connection
@@ -103,7 +103,7 @@ func TestAgainstModel(t *testing.T) {
 			if len(h.sweep.touched) == 0 && len(h.queue) > 0 { // a sweep begins now
 				for _, p := range waiting {
 					for k := range subs {
-						if k.channel == p.Channel && p.Skip != fmt.Sprintf("s%d", k.fd) {
+						if k.channel == p.Channel && p.Skip != fmt.Sprintf("s%d", k.seat) {
 							want[k] = append(want[k], strings.TrimSpace(string(p.Frame)))
 						}
 					}
@@ -111,39 +111,39 @@ func TestAgainstModel(t *testing.T) {
 				waiting = nil
 			}
 			more := h.Step(limit)
-			for fd, words := range f.got {
+			for seat, words := range f.got {
 				for _, w := range words {
 					ch, _, _ := strings.Cut(w, "-")
-					k := key{fd, life[fd], ch}
+					k := key{seat, life[seat], ch}
 					got[k] = append(got[k], w)
 				}
-				delete(f.got, fd)
+				delete(f.got, seat)
 			}
 			return more
 		}
 		for range 400 {
-			fd := int32(10 + rng.IntN(8))
+			seat := int32(10 + rng.IntN(8))
 			ch := string(rune('a' + rng.IntN(4)))
-			k := key{fd, life[fd], ch}
+			k := key{seat, life[seat], ch}
 			switch rng.IntN(10) {
 			case 0, 1, 2:
-				if h.Subscribe(fd, []byte(ch), int(ch[0])%4, Close) == subs[k] {
+				if h.Subscribe(seat, []byte(ch), int(ch[0])%4, Close) == subs[k] {
 					t.Fatalf("seed %d: subscribing twice", seed)
 				}
 				if !subs[k] && ended[k] { // a new life, so that the two are told apart
 					for other := range subs {
-						if other.fd == fd {
+						if other.seat == seat {
 							ended[other] = true
 							delete(subs, other)
 						}
 					}
-					h.Remove(fd)
-					life[fd]++
+					h.Remove(seat)
+					life[seat]++
 					continue
 				}
 				subs[k] = true
 			case 3:
-				if h.Unsubscribe(fd, []byte(ch)) != subs[k] {
+				if h.Unsubscribe(seat, []byte(ch)) != subs[k] {
 					t.Fatalf("seed %d: unsubscribing", seed)
 				}
 				if subs[k] {
@@ -151,14 +151,14 @@ func TestAgainstModel(t *testing.T) {
 				}
 				delete(subs, k)
 			case 4:
-				h.Remove(fd)
+				h.Remove(seat)
 				for other := range subs {
-					if other.fd == fd {
+					if other.seat == seat {
 						ended[other] = true
 						delete(subs, other)
 					}
 				}
-				life[fd]++
+				life[seat]++
 			case 5, 6, 7:
 				b := &Batch{}
 				for range 1 + rng.IntN(4) {
@@ -231,8 +231,8 @@ func (discard) Older(int, stream.ID, stream.ID)    {}
 // One more subscriber costs no allocation, and a publication to a thousand none at all.
 func TestBroadcastDoesNotAllocate(t *testing.T) {
 	h := New(Config{Partitions: 1}, discard{})
-	for fd := range int32(1000) {
-		h.Subscribe(fd+3, []byte("a"), 0, Close)
+	for seat := range int32(1000) {
+		h.Subscribe(seat+3, []byte("a"), 0, Close)
 	}
 	b := &Batch{Publications: []Publication{publication("a", "x", "")}}
 	if n := testing.AllocsPerRun(200, func() {
@@ -247,8 +247,8 @@ func TestBroadcastDoesNotAllocate(t *testing.T) {
 func BenchmarkBroadcast(b *testing.B) {
 	h := New(Config{Partitions: 1}, discard{})
 	const n = 1000
-	for fd := range int32(n) {
-		h.Subscribe(fd+3, []byte("a"), 0, Close)
+	for seat := range int32(n) {
+		h.Subscribe(seat+3, []byte("a"), 0, Close)
 	}
 	batch := &Batch{Publications: []Publication{publication("a", "x", "")}}
 	b.ReportAllocs()

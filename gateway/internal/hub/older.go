@@ -48,12 +48,12 @@ func (h *Hub) Older(p *Past) {
 		}
 		if c.at.Before(p.First) || p.First == (stream.ID{}) { // the entry at which it stood has gone: others may have, too
 			h.catchUp(i)
-			h.gap(i, c.fd, w.at, GapHistory)
+			h.gap(i, c.seat, w.at, GapHistory)
 			continue
 		}
 		frames := h.frames[:0] // plain ones: what is read of the past is read for a few
 		for k := range p.Publications {
-			if pub := &p.Publications[k]; pub.Channel == ch.name && c.at.Before(pub.ID) && !h.skips(pub.Skip, c.fd) {
+			if pub := &p.Publications[k]; pub.Channel == ch.name && c.at.Before(pub.ID) && !h.skips(pub.Skip, c.seat) {
 				frames = append(frames, frameAt{pub.Frame, pub.ID})
 			}
 		}

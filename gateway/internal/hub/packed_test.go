@@ -32,17 +32,17 @@ func TestFormsAgainstModel(t *testing.T) {
 		h.Open(&Opening{Partition: 1})
 		want := map[int32][]string{}
 		packs := map[int32]bool{}
-		for fd := int32(10); fd < 20; fd++ {
-			if packs[fd] = rng.IntN(2) == 0; packs[fd] {
-				h.Packs(fd)
+		for seat := int32(10); seat < 20; seat++ {
+			if packs[seat] = rng.IntN(2) == 0; packs[seat] {
+				h.Packs(seat)
 			}
 			for _, ch := range []string{"a", "b", "c"} {
 				if rng.IntN(2) == 0 {
-					h.Subscribe(fd, []byte(ch), 1, Close)
+					h.Subscribe(seat, []byte(ch), 1, Close)
 				}
 			}
-			if n := h.Count(fd); n != len(h.Names(fd)) {
-				t.Fatalf("seed %d: %d subscriptions, %v", seed, n, h.Names(fd))
+			if n := h.Count(seat); n != len(h.Names(seat)) {
+				t.Fatalf("seed %d: %d subscriptions, %v", seed, n, h.Names(seat))
 			}
 		}
 		var all []*fakePacked
@@ -57,14 +57,14 @@ func TestFormsAgainstModel(t *testing.T) {
 				if rng.IntN(3) == 0 {
 					p.Skip = fmt.Sprintf("s%d", 10+rng.IntN(10))
 				}
-				for fd, takes := range packs {
-					if !h.Subscribed(fd, []byte(p.Channel)) || p.Skip == fmt.Sprintf("s%d", fd) {
+				for seat, takes := range packs {
+					if !h.Subscribed(seat, []byte(p.Channel)) || p.Skip == fmt.Sprintf("s%d", seat) {
 						continue
 					}
 					if takes && p.Packed != nil {
-						want[fd] = append(want[fd], fmt.Sprintf("%d-short", n))
+						want[seat] = append(want[seat], fmt.Sprintf("%d-short", n))
 					} else {
-						want[fd] = append(want[fd], fmt.Sprintf("%d-as-it-is", n))
+						want[seat] = append(want[seat], fmt.Sprintf("%d-as-it-is", n))
 					}
 				}
 				b.Publications = append(b.Publications, p)
@@ -73,9 +73,9 @@ func TestFormsAgainstModel(t *testing.T) {
 			for h.Step(1 + rng.IntN(3)) {
 			}
 		}
-		for fd := range packs {
-			if got, want := sorted(f.got[fd]), sorted(want[fd]); got != want {
-				t.Fatalf("seed %d: connection %d got\n%s\nwant\n%s", seed, fd, got, want)
+		for seat := range packs {
+			if got, want := sorted(f.got[seat]), sorted(want[seat]); got != want {
+				t.Fatalf("seed %d: connection %d got\n%s\nwant\n%s", seed, seat, got, want)
 			}
 		}
 		held := 0
@@ -147,11 +147,11 @@ func (p packedFrame) Made() []byte  { return p }
 // Half of a thousand subscribers take packed frames: a publication costs no allocation.
 func TestPackedBroadcastDoesNotAllocate(t *testing.T) {
 	h := New(Config{Partitions: 1}, discard{})
-	for fd := int32(3); fd < 1003; fd++ {
-		if fd%2 == 0 {
-			h.Packs(fd)
+	for seat := int32(3); seat < 1003; seat++ {
+		if seat%2 == 0 {
+			h.Packs(seat)
 		}
-		h.Subscribe(fd, []byte("a"), 0, Close)
+		h.Subscribe(seat, []byte("a"), 0, Close)
 	}
 	p := publication("a", "as it is", "")
 	p.Packed = packedFrame("short")

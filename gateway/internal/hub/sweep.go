@@ -6,7 +6,7 @@ import "github.com/millracehq/millrace/gateway/stream"
 type sweep struct {
 	pends   []pend  // one per channel
 	links   []link  // of connections to pends; 0 is never used
-	touched []int32 // descriptors, in the order in which they are served
+	touched []int32 // seats, in the order in which they are served
 	at      int     // touched[at:] are still to be served
 	packed  int     // bytes that were packed in this step
 	scratch []byte
@@ -40,7 +40,7 @@ const (
 )
 
 type skip struct {
-	fd    int32
+	seat  int32
 	frame int
 }
 
@@ -60,9 +60,9 @@ func (h *Hub) Step(limit int) (more bool) {
 	}
 	end := min(s.at+limit, len(s.touched))
 	for s.packed = 0; s.at < end && s.packed < maxPacked; {
-		fd := s.touched[s.at]
+		seat := s.touched[s.at]
 		s.at++
-		h.serve(fd)
+		h.serve(seat)
 	}
 	if s.at == len(s.touched) {
 		h.end()
@@ -99,9 +99,9 @@ func (h *Hub) begin() {
 			if p.ch.chasing > 0 && h.chasers[sub.sub] != nil {
 				continue
 			}
-			m := h.members.At(sub.fd)
+			m := h.members.At(sub.seat)
 			if m.touch == 0 {
-				s.touched = append(s.touched, sub.fd)
+				s.touched = append(s.touched, sub.seat)
 			}
 			s.links = append(s.links, link{pend: int32(i), next: m.touch})
 			m.touch = int32(len(s.links) - 1)
@@ -132,8 +132,8 @@ func (h *Hub) prepare(pub *Publication) {
 	}
 	p := &s.pends[ch.pend-1]
 	if pub.Skip != "" {
-		if fd, ok := h.conns.Find(pub.Skip); ok {
-			p.skips = append(p.skips, skip{fd: fd, frame: len(p.frames)})
+		if seat, ok := h.conns.Find(pub.Skip); ok {
+			p.skips = append(p.skips, skip{seat: seat, frame: len(p.frames)})
 		}
 	}
 	p.frames = append(p.frames, waiting{plain: pub.Frame, packed: pub.Packed, kept: kept})
@@ -182,9 +182,9 @@ func (h *Hub) form(p *pend, i int, packs bool) []byte {
 }
 
 // serve sends a connection all it has in this sweep, in one push.
-func (h *Hub) serve(fd int32) {
+func (h *Hub) serve(seat int32) {
 	s := &h.sweep
-	m := h.members.At(fd)
+	m := h.members.At(seat)
 	first := m.touch
 	if first == 0 {
 		return // it has gone meanwhile
@@ -192,49 +192,49 @@ func (h *Hub) serve(fd int32) {
 	m.touch = 0
 	l := s.links[first]
 	if p := &s.pends[l.pend]; l.next == 0 && len(p.skips) == 0 {
-		if !h.conns.Push(fd, h.join(p, m.packs())) {
-			h.overflow(fd, first)
+		if !h.conns.Push(seat, h.join(p, m.packs())) {
+			h.overflow(seat, first)
 		}
 		return
 	}
 	s.scratch = s.scratch[:0]
 	for i := first; i != 0; i = s.links[i].next {
-		s.scratch = h.appendFor(s.scratch, &s.pends[s.links[i].pend], fd, m.packs())
+		s.scratch = h.appendFor(s.scratch, &s.pends[s.links[i].pend], seat, m.packs())
 	}
-	if len(s.scratch) > 0 && !h.conns.PushCopy(fd, s.scratch) {
-		h.overflow(fd, first)
+	if len(s.scratch) > 0 && !h.conns.PushCopy(seat, s.scratch) {
+		h.overflow(seat, first)
 	}
 }
 
 // overflow deals with a connection that cannot take what it has in this sweep: subscriptions whose policy is to lose
 // something go on as chasers, and if the rest does not fit either, the connection ends.
-func (h *Hub) overflow(fd, first int32) {
+func (h *Hub) overflow(seat, first int32) {
 	s := &h.sweep
 	s.scratch = s.scratch[:0]
-	packs := h.members.At(fd).packs()
+	packs := h.members.At(seat).packs()
 	for i := first; i != 0; i = s.links[i].next {
 		p := &s.pends[s.links[i].pend]
 		if p.ch.policy == Close {
-			s.scratch = h.appendFor(s.scratch, p, fd, packs)
+			s.scratch = h.appendFor(s.scratch, p, seat, packs)
 			continue
 		}
-		sub := h.find(h.members.At(fd), []byte(p.ch.name))
-		h.chase(sub, chaser{fd: fd, at: p.before, lossy: true})
+		sub := h.find(h.members.At(seat), []byte(p.ch.name))
+		h.chase(sub, chaser{seat: seat, at: p.before, lossy: true})
 	}
-	if len(s.scratch) > 0 && !h.conns.PushCopy(fd, s.scratch) {
-		h.conns.Slow(fd)
+	if len(s.scratch) > 0 && !h.conns.PushCopy(seat, s.scratch) {
+		h.conns.Slow(seat)
 	}
 }
 
-// appendFor appends the frames that fd must get.
-func (h *Hub) appendFor(dst []byte, p *pend, fd int32, packs bool) []byte {
+// appendFor appends the frames that the connection on seat must get.
+func (h *Hub) appendFor(dst []byte, p *pend, seat int32, packs bool) []byte {
 	if len(p.skips) == 0 {
 		return append(dst, h.join(p, packs)...)
 	}
 frames:
 	for i := range p.frames {
 		for _, s := range p.skips {
-			if s.fd == fd && s.frame == i {
+			if s.seat == seat && s.frame == i {
 				continue frames
 			}
 		}

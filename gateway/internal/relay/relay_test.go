@@ -265,7 +265,7 @@ func eventually(t *testing.T, what string, f func() bool) {
 func command(loopN, ref, partition int) *Command {
 	return &Command{
 		Kind: stream.KindPub, Direct: true, Answer: true, Partition: partition, Loop: loopN, Ref: uint64(ref),
-		Conn: loop.Conn{FD: int32(10 + loopN), Gen: 1}, Channel: fmt.Appendf(nil, "c:%d", partition), Body: fmt.Appendf(nil, "%d.%d", loopN, ref), User: "u",
+		Conn: loop.Conn{Seat: int32(10 + loopN), Gen: 1}, Channel: fmt.Appendf(nil, "c:%d", partition), Body: fmt.Appendf(nil, "%d.%d", loopN, ref), User: "u",
 	}
 }
 
@@ -310,7 +310,7 @@ func TestNothingIsLostWhileRedisComesAndGoes(t *testing.T) {
 		eventually(t, "all are answered", func() (ok bool) { l.with(func() { ok = len(l.acks) == each }); return ok })
 		l.with(func() {
 			for k, a := range l.acks {
-				if a.Ref != uint64(k+1) || a.Conn.FD != int32(10+i) {
+				if a.Ref != uint64(k+1) || a.Conn.Seat != int32(10+i) {
 					t.Fatalf("answer %d of loop %d is for %+v", k+1, i, a)
 				}
 				if a.Stored {

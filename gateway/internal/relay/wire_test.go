@@ -30,7 +30,7 @@ func (h *fakeHome) Ended() <-chan struct{} { return h.ended }
 func (h *fakeHome) Arm(_ loop.Conn, s int) { h.seconds = s }
 func (h *fakeHome) Adopt(_ int32, w loop.Handler) loop.Conn {
 	h.handler = w
-	return loop.Conn{FD: 9, Gen: 1}
+	return loop.Conn{Seat: 9, Gen: 1}
 }
 
 func (h *fakeHome) SendCopy(_ loop.Conn, b []byte) loop.Result {

@@ -41,7 +41,7 @@ func (r *Router) Admit(c loop.Conn, req *wsio.Request) (string, error) {
 
 // enter counts the connection and finds out whose it is, the cheap before the costly.
 func (r *Router) enter(c loop.Conn, req *wsio.Request, bearer string) error {
-	m := r.members.At(c.FD)
+	m := r.members.At(c.Seat)
 	if m.id != nil { // a handshake that was let in and then failed
 		r.cfg.Gate.Leave(m.counted, m.id.User())
 		*m = member{}
@@ -66,7 +66,7 @@ func (r *Router) enter(c loop.Conn, req *wsio.Request, bearer string) error {
 	}
 	*m = member{id: id, counted: counted}
 	if r.rules.Rates.On() {
-		*r.meters.At(c.FD) = limit.Meter{}
+		*r.meters.At(c.Seat) = limit.Meter{}
 	}
 	r.expire(c, expires)
 	return nil
@@ -155,7 +155,7 @@ func (r *Router) expire(c loop.Conn, at time.Time) {
 // Opened is conn.Router's.
 func (r *Router) Opened(c loop.Conn, deflate bool) {
 	if deflate {
-		r.hub.Packs(c.FD)
+		r.hub.Packs(c.Seat)
 	}
 	if r.rules.Authorize == ByBackend {
 		r.askOpen(c)
@@ -174,16 +174,16 @@ func (r *Router) welcome(c loop.Conn) {
 
 // Closed is conn.Router's.
 func (r *Router) Closed(c loop.Conn, _ loop.Reason) {
-	m := r.members.At(c.FD)
+	m := r.members.At(c.Seat)
 	if r.tells&NotifyUnsub != 0 {
-		for _, name := range r.hub.Names(c.FD) {
+		for _, name := range r.hub.Names(c.Seat) {
 			r.tell(c, stream.KindUnsub, name)
 		}
 	}
 	r.tell(c, stream.KindClose, "")
 	r.cfg.Gate.Leave(m.counted, m.id.User())
-	r.hub.Remove(c.FD)
-	delete(r.misdeeds, c.FD)
+	r.hub.Remove(c.Seat)
+	delete(r.misdeeds, c.Seat)
 	*m = member{}
 }
 
@@ -200,7 +200,7 @@ func (r *Router) renew(c loop.Conn, cmd *protocol.Command) {
 		r.misbehaved(c) // each costs a signature
 		return
 	}
-	m := r.members.At(c.FD)
+	m := r.members.At(c.Seat)
 	if id.User() != m.id.User() {
 		r.err(c, cmd.Ref, protocol.CodeForbidden, "the credential is another user's: open a new connection for it")
 		return
@@ -209,7 +209,7 @@ func (r *Router) renew(c loop.Conn, cmd *protocol.Command) {
 	r.expire(c, expires)
 	r.ok(c, cmd, nil)
 	r.tell(c, stream.KindAuth, "")
-	for _, name := range r.hub.Names(c.FD) {
+	for _, name := range r.hub.Names(c.Seat) {
 		if ns, known := r.rules.namespace([]byte(name)); !known || ns.Authorize == ByToken && !id.May(auth.Sub, []byte(name)) {
 			r.revoke(c, name, "the new credential does not allow it")
 		}
@@ -217,7 +217,7 @@ func (r *Router) renew(c loop.Conn, cmd *protocol.Command) {
 }
 
 func (r *Router) revoke(c loop.Conn, channel, text string) {
-	if !r.hub.Unsubscribe(c.FD, []byte(channel)) {
+	if !r.hub.Unsubscribe(c.Seat, []byte(channel)) {
 		return
 	}
 	r.counts.Revoked++

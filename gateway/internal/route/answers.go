@@ -17,8 +17,8 @@ import (
 func (r *Router) Acked(acks []relay.Ack) {
 	for i := range acks {
 		a := &acks[i]
-		if a.Kind == stream.KindPub && a.Ref != 0 && r.loop.Conn(a.Conn.FD) == a.Conn { // without Ref no answer was wanted, but this is a failure
-			r.members.At(a.Conn.FD).published--
+		if a.Kind == stream.KindPub && a.Ref != 0 && r.loop.Conn(a.Conn.Seat) == a.Conn { // without Ref no answer was wanted, but this is a failure
+			r.members.At(a.Conn.Seat).published--
 		}
 		switch {
 		case !a.Stored:
@@ -69,7 +69,7 @@ func (r *Router) Control(list []stream.Publication) {
 func (r *Router) kick(user, text string) {
 	r.grants.dropAll(user)
 	r.conns.Each(func(c loop.Conn) {
-		if r.members.At(c.FD).id.User() == user {
+		if r.members.At(c.Seat).id.User() == user {
 			r.counts.Kicked++
 			r.conns.CloseWith(c, protocol.CloseDisconnected, 0, text)
 		}
@@ -79,18 +79,18 @@ func (r *Router) kick(user, text string) {
 func (r *Router) revokeUser(user, channel, text string) {
 	r.grants.drop(user, channel)
 	for w, ref := range r.requests.asked {
-		if w.channel == channel && r.conns.Alive(w.conn) && r.members.At(w.conn.FD).id.User() == user {
+		if w.channel == channel && r.conns.Alive(w.conn) && r.members.At(w.conn.Seat).id.User() == user {
 			r.requests.waiting[request{w.conn, ref}].void = true
 		}
 	}
-	r.hub.Subscribers(channel, func(fd int32) {
-		if r.members.At(fd).id.User() == user {
-			r.revoke(r.loop.Conn(fd), channel, text)
+	r.hub.Subscribers(channel, func(seat int32) {
+		if r.members.At(seat).id.User() == user {
+			r.revoke(r.loop.Conn(seat), channel, text)
 		}
 	})
 	p := &r.partitions[stream.Partition(channel, len(r.partitions))]
 	for _, w := range slices.Clone(p.waiting) {
-		if string(w.channel) == channel && r.conns.Alive(w.conn) && r.members.At(w.conn.FD).id.User() == user {
+		if string(w.channel) == channel && r.conns.Alive(w.conn) && r.members.At(w.conn.Seat).id.User() == user {
 			r.giveUp(w.conn, p, w.channel, protocol.CodeForbidden, text)
 		}
 	}

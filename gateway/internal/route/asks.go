@@ -49,7 +49,7 @@ const openRef = protocol.MaxRef + 1
 
 // opening reports whether the backend has still to say whether c may stay.
 func (r *Router) opening(c loop.Conn) bool {
-	if r.members.At(c.FD).requests == 0 {
+	if r.members.At(c.Seat).requests == 0 {
 		return false
 	}
 	_, waits := r.requests.waiting[request{c, openRef}]
@@ -58,7 +58,7 @@ func (r *Router) opening(c loop.Conn) bool {
 
 // askOpen asks whether c may stay. It hears nothing until then, and what it says waits.
 func (r *Router) askOpen(c loop.Conn) {
-	m := r.members.At(c.FD)
+	m := r.members.At(c.Seat)
 	if r.grants.has(m.id.User(), "", r.loop.Tick()) {
 		r.counts.Asked[askKnown]++
 		r.welcome(c)
@@ -107,7 +107,7 @@ func (r *Router) askSub(c loop.Conn, cmd *protocol.Command, partition int) {
 		return
 	}
 	r.requests.asked[wish{c, a.channel}] = ref
-	r.members.At(c.FD).waiting++
+	r.members.At(c.Seat).waiting++
 	r.relay.Append(r.entry(c, stream.KindSub, cmd.Channel, ref))
 }
 
@@ -120,7 +120,7 @@ func (r *Router) grant(c loop.Conn, a *question, ttl uint32) {
 	}
 	r.counts.Asked[askGranted]++
 	if ttl > 0 {
-		r.grants.add(r.members.At(c.FD).id.User(), a.channel, r.loop.Tick()+ttl, r.loop.Tick())
+		r.grants.add(r.members.At(c.Seat).id.User(), a.channel, r.loop.Tick()+ttl, r.loop.Tick())
 	}
 	if a.open {
 		r.welcome(c)

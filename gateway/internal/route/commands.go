@@ -66,12 +66,12 @@ const (
 )
 
 func (r *Router) misbehaved(c loop.Conn) {
-	m := r.misdeeds[c.FD]
+	m := r.misdeeds[c.Seat]
 	if now := r.loop.Tick(); m.count == 0 || now-m.since >= misdeedSeconds {
 		m = misdeed{since: now}
 	}
 	m.count++
-	r.misdeeds[c.FD] = m
+	r.misdeeds[c.Seat] = m
 	if m.count >= misdeedLimit {
 		r.conns.CloseWith(c, protocol.CloseViolation, 0, "ten malformed frames within a minute")
 	}
@@ -104,9 +104,9 @@ func (r *Router) allowed(c loop.Conn, cmd *protocol.Command, a auth.Action) bool
 		r.err(c, cmd.Ref, protocol.CodeForbidden, "no such namespace")
 	case a&(auth.Pub|auth.Req) != 0 && ns.Publish == Deny:
 		r.err(c, cmd.Ref, protocol.CodeForbidden, "clients may not publish in this namespace")
-	case ns.Authorize == ByToken && !r.members.At(c.FD).id.May(a, cmd.Channel):
+	case ns.Authorize == ByToken && !r.members.At(c.Seat).id.May(a, cmd.Channel):
 		r.err(c, cmd.Ref, protocol.CodeForbidden, "the credential does not allow it")
-	case ns.Authorize == ByBackend && a == auth.Pub && ns.Publish == Direct && !r.hub.Subscribed(c.FD, cmd.Channel):
+	case ns.Authorize == ByBackend && a == auth.Pub && ns.Publish == Direct && !r.hub.Subscribed(c.Seat, cmd.Channel):
 		r.err(c, cmd.Ref, protocol.CodeForbidden, "only subscribers may publish in this namespace")
 	default:
 		return true
@@ -151,7 +151,7 @@ func (r *Router) publish(c loop.Conn, cmd *protocol.Command, binary bool) {
 	a.Direct, a.Binary, a.Answer = direct, binary, cmd.Answer && kind == stream.KindPub
 	a.ID, a.Body = cmd.ID, cmd.Body
 	if a.Answer {
-		r.members.At(c.FD).published++
+		r.members.At(c.Seat).published++
 	}
 	r.relay.Append(a)
 }
@@ -165,7 +165,7 @@ func (r *Router) entry(c loop.Conn, kind stream.Kind, channel []byte, ref uint64
 	}
 	r.append = relay.Command{
 		Kind: kind, Partition: stream.Partition(place, len(r.partitions)), Loop: r.cfg.Loop, Conn: c, Ref: ref, At: time.Now().UnixNano(),
-		Channel: channel, User: r.members.At(c.FD).id.User(), Session: r.session,
+		Channel: channel, User: r.members.At(c.Seat).id.User(), Session: r.session,
 	}
 	return &r.append
 }

@@ -157,7 +157,7 @@ func (d *departure) tell(r *Router, c loop.Conn, place int) {
 
 // busy reports whether c waits for an answer to what it has published or asked.
 func (r *Router) busy(c loop.Conn) bool {
-	m := r.members.At(c.FD)
+	m := r.members.At(c.Seat)
 	return m.published > 0 || m.requests > 0
 }
 

@@ -13,7 +13,7 @@ func (r *Router) millis() int64 { return r.loop.Now() / 1e6 }
 
 // measure counts a frame of n bytes and reports whether it may pass. One that may not is answered 429; who goes on and on is closed with 4104.
 func (r *Router) measure(c loop.Conn, cmd *protocol.Command, n int) bool {
-	v := r.meters.At(c.FD).Take(uint32(r.millis()), n, &r.rules.Rates)
+	v := r.meters.At(c.Seat).Take(uint32(r.millis()), n, &r.rules.Rates)
 	if v.Limit == limit.None {
 		return true
 	}

@@ -46,13 +46,13 @@ func (r *Router) sub(c loop.Conn, cmd *protocol.Command) {
 		return
 	}
 	n := stream.Partition(cmd.Channel, len(r.partitions))
-	p, m := &r.partitions[n], r.members.At(c.FD)
+	p, m := &r.partitions[n], r.members.At(c.Seat)
 	switch {
 	case cmd.Presence:
 		r.err(c, cmd.Ref, protocol.CodeNotFound, noPresence)
-	case r.hub.Subscribed(c.FD, cmd.Channel) || r.underWay(c, p, cmd.Channel):
+	case r.hub.Subscribed(c.Seat, cmd.Channel) || r.underWay(c, p, cmd.Channel):
 		r.err(c, cmd.Ref, protocol.CodeConflict, "already subscribed")
-	case r.hub.Count(c.FD)+int(m.waiting) >= r.rules.MaxSubscriptions:
+	case r.hub.Count(c.Seat)+int(m.waiting) >= r.rules.MaxSubscriptions:
 		r.counts.Limited[limit.Subscriptions]++
 		r.err(c, cmd.Ref, protocol.CodeForbidden, "too many subscriptions on this connection")
 	default:
@@ -74,7 +74,7 @@ const (
 
 // underWay reports whether a sub to that channel is not answered yet.
 func (r *Router) underWay(c loop.Conn, p *partition, channel []byte) bool {
-	if r.members.At(c.FD).waiting == 0 {
+	if r.members.At(c.Seat).waiting == 0 {
 		return false
 	}
 	_, asked := r.requests.asked[wish{c, string(channel)}]
@@ -91,7 +91,7 @@ func (r *Router) follow(c loop.Conn, w *waiting) {
 	case !r.relay.Up(n):
 		r.err(c, w.ref, protocol.CodeUnavailable, streamsDown)
 	default:
-		r.members.At(c.FD).waiting++
+		r.members.At(c.Seat).waiting++
 		kept := *w
 		kept.channel, kept.position = bytes.Clone(w.channel), bytes.Clone(w.position)
 		p.waiting = append(p.waiting, kept)
@@ -119,9 +119,9 @@ func (r *Router) subscribe(n int, w *waiting) {
 	var buf [stream.MaxPosition]byte
 	r.ok(w.conn, &protocol.Command{Ref: w.ref, Answer: w.answer}, at.Append(buf[:0]))
 	if w.position == nil {
-		r.hub.Subscribe(w.conn.FD, w.channel, n, ns.Slow)
+		r.hub.Subscribe(w.conn.Seat, w.channel, n, ns.Slow)
 	} else {
-		r.hub.Resume(w.conn.FD, w.channel, n, ns.Slow, from)
+		r.hub.Resume(w.conn.Seat, w.channel, n, ns.Slow, from)
 	}
 	if ns.Notify != 0 && !w.asked {
 		r.tell(w.conn, stream.KindSub, string(w.channel))
@@ -133,7 +133,7 @@ func (r *Router) unsub(c loop.Conn, cmd *protocol.Command) {
 	switch {
 	case r.giveUp(c, p, cmd.Channel, protocol.CodeConflict, "unsubscribed before it was answered"):
 		r.ok(c, cmd, nil)
-	case r.hub.Unsubscribe(c.FD, cmd.Channel):
+	case r.hub.Unsubscribe(c.Seat, cmd.Channel):
 		r.ok(c, cmd, nil)
 		r.tell(c, stream.KindUnsub, string(cmd.Channel))
 	default:
@@ -143,7 +143,7 @@ func (r *Router) unsub(c loop.Conn, cmd *protocol.Command) {
 
 // giveUp answers a sub that is under way, so that it does not come about. It reports false when there is none.
 func (r *Router) giveUp(c loop.Conn, p *partition, channel []byte, code protocol.Code, text string) bool {
-	if r.members.At(c.FD).waiting == 0 {
+	if r.members.At(c.Seat).waiting == 0 {
 		return false
 	}
 	if ref, asked := r.requests.asked[wish{c, string(channel)}]; asked {
@@ -161,7 +161,7 @@ func (r *Router) giveUp(c loop.Conn, p *partition, channel []byte, code protocol
 		r.tell(c, stream.KindUnsub, string(channel))
 	}
 	p.waiting = append(p.waiting[:i], p.waiting[i+1:]...)
-	r.members.At(c.FD).waiting--
+	r.members.At(c.Seat).waiting--
 	return true
 }
 
@@ -212,7 +212,7 @@ func (r *Router) stillWaits(c loop.Conn) bool {
 	if !r.conns.Alive(c) {
 		return false
 	}
-	r.members.At(c.FD).waiting--
+	r.members.At(c.Seat).waiting--
 	return true
 }
 

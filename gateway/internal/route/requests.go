@@ -33,7 +33,7 @@ type deadline struct {
 // await notes a request, or answers why it cannot be taken. ref is that of its entry: the client's, where it has given one.
 func (r *Router) await(c loop.Conn, ref uint64, a *question) bool {
 	key := request{c, ref}
-	m := r.members.At(c.FD)
+	m := r.members.At(c.Seat)
 	if ref > protocol.MaxRef {
 		ref = 0 // the client has given none
 	}
@@ -50,7 +50,7 @@ func (r *Router) await(c loop.Conn, ref uint64, a *question) bool {
 }
 
 func (r *Router) note(key request, a *question) {
-	r.members.At(key.conn.FD).requests++
+	r.members.At(key.conn.Seat).requests++
 	q := &r.requests
 	q.waiting[key] = a
 	if a != nil {
@@ -71,16 +71,16 @@ func (r *Router) settle(c loop.Conn, ref uint64) (a *question, waited bool) {
 		return nil, false
 	}
 	delete(r.requests.waiting, key)
-	here := r.loop.Conn(c.FD) == c
+	here := r.loop.Conn(c.Seat) == c
 	if here {
-		r.members.At(c.FD).requests--
+		r.members.At(c.Seat).requests--
 	}
 	if a != nil {
 		r.requests.asks--
 		if !a.open {
 			delete(r.requests.asked, wish{c, a.channel})
 			if here {
-				r.members.At(c.FD).waiting--
+				r.members.At(c.Seat).waiting--
 			}
 		}
 	}

@@ -67,9 +67,9 @@ type Router struct {
 
 	// Owned by the loop.
 	rules      *Rules
-	tells      Notify // of what the backend is told in any namespace
-	members    slab.Slab[member]
-	meters     slab.Slab[limit.Meter] // used only while rates are bounded
+	tells      Notify                 // of what the backend is told in any namespace
+	members    slab.Slab[member]      // by seat
+	meters     slab.Slab[limit.Meter] // by seat; used only while rates are bounded
 	grants     grants
 	partitions []partition
 	requests   requests
@@ -219,22 +219,22 @@ func (r *Router) Stats() *Stats { return r.stats.Load() }
 // conns is the hub's way to connections and to the relay.
 type conns struct{ r *Router }
 
-func (c conns) Push(fd int32, b []byte) bool     { return c.r.conns.Push(fd, b) }
-func (c conns) PushCopy(fd int32, b []byte) bool { return c.r.conns.PushCopy(fd, b) }
-func (c conns) Room(fd int32) (bytes int, idle bool) {
-	at := c.r.loop.Conn(fd)
+func (c conns) Push(seat int32, b []byte) bool     { return c.r.conns.Push(seat, b) }
+func (c conns) PushCopy(seat int32, b []byte) bool { return c.r.conns.PushCopy(seat, b) }
+func (c conns) Room(seat int32) (bytes int, idle bool) {
+	at := c.r.loop.Conn(seat)
 	return c.r.loop.Room(at), c.r.loop.Unsent(at) == 0
 }
-func (c conns) Slow(fd int32) { c.r.conns.Slow(c.r.loop.Conn(fd)) }
-func (c conns) Gap(fd int32, channel string, at stream.Position) {
+func (c conns) Slow(seat int32) { c.r.conns.Slow(c.r.loop.Conn(seat)) }
+func (c conns) Gap(seat int32, channel string, at stream.Position) {
 	var buf [stream.MaxPosition]byte
 	c.r.text = protocol.AppendGap(c.r.text[:0], channel, at.Append(buf[:0]))
-	c.r.conns.Answer(c.r.loop.Conn(fd), false, c.r.text)
+	c.r.conns.Answer(c.r.loop.Conn(seat), false, c.r.text)
 }
 
 func (c conns) Find(session string) (int32, bool) {
 	found, ok := c.r.find(session)
-	return found.FD, ok
+	return found.Seat, ok
 }
 
 func (c conns) Older(partition int, from, to stream.ID) {

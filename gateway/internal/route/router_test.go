@@ -123,7 +123,7 @@ func TestHotPathsDoNotAllocate(t *testing.T) {
 		onLoop(r, func() {
 			if n := testing.AllocsPerRun(200, func() {
 				r.Frame(id, false, frame)
-				r.misdeeds[id.FD] = misdeed{}
+				r.misdeeds[id.Seat] = misdeed{}
 				r.conns.Turn()
 			}); n != 0 {
 				t.Errorf("%s: %v allocations", name, n)
@@ -153,7 +153,7 @@ func TestSessions(t *testing.T) {
 			if got, ok := r.find(session); !ok || got != c {
 				t.Errorf("%s finds %v", session, got)
 			}
-			for _, other := range []string{"", "n", "n.", "m" + session[1:], session + "0", string(r.appendSession(nil, loop.Conn{FD: c.FD, Gen: c.Gen + 1})), "n.zzzzzzzzzzzzzz", "n.-1"} {
+			for _, other := range []string{"", "n", "n.", "m" + session[1:], session + "0", string(r.appendSession(nil, loop.Conn{Seat: c.Seat, Gen: c.Gen + 1})), "n.zzzzzzzzzzzzzz", "n.-1"} {
 				if got, ok := r.find(other); ok {
 					t.Errorf("%q finds %v", other, got)
 				}

@@ -45,8 +45,8 @@ func (r *Router) Slowest(n int) []Slow {
 	list := make([]Slow, 0, len(found))
 	for _, u := range found {
 		list = append(list, Slow{
-			Session: string(r.appendSession(nil, u.conn)), User: r.members.At(u.conn.FD).id.User(), Remote: r.loop.Remote(u.conn).String(),
-			Unsent: u.bytes, Seconds: u.seconds, Subscriptions: r.hub.Count(u.conn.FD),
+			Session: string(r.appendSession(nil, u.conn)), User: r.members.At(u.conn.Seat).id.User(), Remote: r.loop.Remote(u.conn).String(),
+			Unsent: u.bytes, Seconds: u.seconds, Subscriptions: r.hub.Count(u.conn.Seat),
 		})
 	}
 	return list

@@ -113,10 +113,10 @@ func (s *Swarm) dial(i int32) {
 		return
 	}
 	c.conn = conn
-	*s.owners.At(conn.FD) = i + 1
+	*s.owners.At(conn.Seat) = i + 1
 	s.loop.Arm(conn, s.patience())
 	if c.stops() {
-		setReceiveBuffer(conn, s.cfg.Stop.ReceiveBuffer)
+		s.setReceiveBuffer(conn, s.cfg.Stop.ReceiveBuffer)
 	}
 }
 
@@ -145,7 +145,7 @@ func dialReason(err error) string {
 
 // owner is the client that c belongs to now.
 func (s *Swarm) owner(c loop.Conn) (i int32, ok bool) {
-	i = *s.owners.At(c.FD) - 1
+	i = *s.owners.At(c.Seat) - 1
 	return i, i >= 0 && s.clients[i].conn == c
 }
 

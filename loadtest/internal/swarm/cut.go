@@ -35,7 +35,7 @@ func (s *Swarm) cutOff() {
 			continue
 		}
 		conn := c.conn
-		_ = unix.SetsockoptLinger(int(conn.FD), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}) // close sends RST
+		_ = unix.SetsockoptLinger(s.loop.Descriptor(conn), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}) // close sends RST
 		s.disconnect(int32(i))
 		s.loop.Close(conn, reasonGone)
 		c.cut = true

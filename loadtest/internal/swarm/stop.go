@@ -46,9 +46,9 @@ func (s *Swarm) chooseStopped() {
 }
 
 // setReceiveBuffer sets SO_RCVBUF in bytes; 0 leaves it to the kernel.
-func setReceiveBuffer(c loop.Conn, size int) {
-	if size > 0 && c != (loop.Conn{}) {
-		_ = unix.SetsockoptInt(int(c.FD), unix.SOL_SOCKET, unix.SO_RCVBUF, size/2) // the kernel doubles it
+func (s *Swarm) setReceiveBuffer(c loop.Conn, size int) {
+	if fd := s.loop.Descriptor(c); size > 0 && fd >= 0 {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, size/2) // the kernel doubles it
 	}
 }
 
@@ -88,7 +88,7 @@ func (s *Swarm) readAgainDue(now int64) {
 		}
 		c := &s.clients[i]
 		c.behind = behindGap
-		setReceiveBuffer(c.conn, max(s.cfg.Stop.ReceiveBuffer, normalBuffer))
+		s.setReceiveBuffer(c.conn, max(s.cfg.Stop.ReceiveBuffer, normalBuffer))
 		s.loop.Resume(c.conn)
 	}
 }

@@ -34,7 +34,7 @@ type Swarm struct {
 
 	// Owned by the loop: clients.
 	clients    []client
-	owners     slab.Slab[int32] // client + 1, by descriptor
+	owners     slab.Slab[int32] // client + 1, by seat
 	subscribed []bool           // by subscription: it is there
 	positions  positions
 	dials      agenda     // clients

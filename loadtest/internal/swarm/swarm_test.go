@@ -28,8 +28,8 @@ func newTestSwarm(tb testing.TB, cfg Config) *Swarm {
 	s.starts[PhaseWarmup] = s.loop.Clock()
 	for i := range s.clients {
 		c := &s.clients[i]
-		c.conn = loop.Conn{FD: int32(i + 10), Gen: 1}
-		*s.owners.At(c.conn.FD) = int32(i) + 1
+		c.conn = loop.Conn{Seat: int32(i + 10), Gen: 1}
+		*s.owners.At(c.conn.Seat) = int32(i) + 1
 		s.enterState(c, clientReady)
 	}
 	for sub := range s.roll {
@@ -262,7 +262,7 @@ func FuzzData(f *testing.F) {
 	f.Add(wsio.AppendFrame(nil, ws.OpClose, []byte{0x0f, 0xa0}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c := &s.clients[0]
-		c.conn, c.state = loop.Conn{FD: 10, Gen: 1}, clientReady
+		c.conn, c.state = loop.Conn{Seat: 10, Gen: 1}, clientReady
 		if used := s.Data(c.conn, b); used < 0 || used > len(b) {
 			t.Fatalf("%d of %d bytes consumed", used, len(b))
 		}
