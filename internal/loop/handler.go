@@ -21,7 +21,8 @@ type Handler interface {
 	// once for each time that it empties. c may be sent to in the call. It is not called for what DropUnsent took
 	// back, nor while c is closing: nothing could be sent then.
 	Drained(c Conn)
-	// Closed is the last call for c; for a Dial that failed it is the only one.
+	// Closed is the last call for c; for a Dial that failed it is the only one. The seat is free by then: a Dial in the call
+	// may be given it.
 	Closed(c Conn, why Reason)
 	// Turn is called at the end of each turn, after all of its events. more says that work is left: the next
 	// turn then comes without waiting for an event.
