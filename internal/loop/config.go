@@ -18,7 +18,7 @@ type Config struct {
 	OutboxBytes int            // most unsent bytes of one connection, less when much of Budget is used; default 1 MiB
 	Budget      *Budget        // most unsent bytes of the process, shared by its loops; default 256 MiB
 	InboxTasks  int            // most posted functions that wait; default 1024
-	Linger      time.Duration  // how long the loop may hold netpoll's poller, waiting for more; default 0: not at all, for pollers that serve several loops. Needs GOMAXPROCS above the number of loops
+	Linger      time.Duration  // how long the loop holds netpoll's poller, waiting for more; default 0: not at all. Less while there are more loops than pollers. Needs GOMAXPROCS above the number of loops
 	TLS         *tls.Config    // accepted connections speak TLS; default: none does
 	DialTLS     *tls.Config    // dialled connections speak TLS, and are open once its handshake is done; not together with TLS; default: none does
 	Proxies     []netip.Prefix // accepted connections must come from these and begin with a PROXY header; default: none does

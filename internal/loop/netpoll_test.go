@@ -110,3 +110,28 @@ func TestNetpollDrivesANestedEpoll(t *testing.T) {
 		t.Error("Accept is called after Shutdown")
 	}
 }
+
+// A loop that lingers does not go back to netpoll for each event, and does when it has waited in vain.
+func TestLingerKeepsThePoller(t *testing.T) {
+	h := &echo{}
+	l := newTestLoop(t, Config{Linger: time.Minute}, h)
+	if pollers.crowded() {
+		t.Fatal("loops of another test are still there")
+	}
+	stints := func() (n int) {
+		onLoop(l, func() { n = l.stints })
+		return n
+	}
+	before := stints()
+	for range 10 {
+		time.Sleep(2 * lingerWait * time.Millisecond) // longer than one wait, much shorter than Linger
+		if now := stints(); now != before {
+			t.Fatalf("%d stints for 10 events, want 1", now-before+1)
+		}
+	}
+
+	for !pollers.crowded() {
+		newTestLoop(t, Config{Linger: time.Minute}, &echo{})
+	}
+	onLoop(newTestLoop(t, Config{}, &echo{}), func() {}) // would wait for a minute behind one of them
+}
