@@ -44,7 +44,7 @@ type Config struct {
 	Authorize   string        `yaml:"authorize"`    // of connections: token (default), or backend, which is asked besides
 	Insecure    bool          `yaml:"insecure"`     // allows auth none on an address that is not loopback, and http:// for jwks
 
-	Loops            int           `yaml:"loops"`                       // event loops; default half the cores, at least 1
+	Loops            int           `yaml:"loops"`                       // event loops; default half the cores, at least 3
 	MaxConnections   int           `yaml:"max_connections"`             // of this gateway; default: the descriptor limit less 200
 	MaxPerAddress    int           `yaml:"max_connections_per_address"` // of an IPv4 address or a /64 of IPv6; default: no limit
 	MaxPerUser       int           `yaml:"max_connections_per_user"`    // on this gateway; default: no limit
@@ -122,7 +122,7 @@ func (c Config) withDefaults() Config {
 	def(&c.Authorize, "token")
 	def(&c.JWTLeeway, 2*time.Second)
 	def(&c.ForwardedHeader, "x-forwarded-for")
-	def(&c.Loops, max(1, runtime.NumCPU()/2))
+	def(&c.Loops, max(3, runtime.NumCPU()/2))
 	def(&c.MaxFrame, 64<<10)
 	def(&c.MaxSubscriptions, 1000)
 	def(&c.MaxRequests, 1000)

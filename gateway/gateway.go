@@ -169,7 +169,7 @@ func (g *Gateway) Addr() net.Addr { return g.loops[0].Addr() }
 // Admin is where operators connect.
 func (g *Gateway) Admin() net.Addr { return g.admin.Addr() }
 
-// Loops is how many event loops there are. GOMAXPROCS should be more by two: a loop holds a processor while it waits.
+// Loops is how many event loops there are. GOMAXPROCS should be more by two: a loop holds a processor while it waits for more.
 func (g *Gateway) Loops() int { return len(g.loops) }
 
 // Node is what this gateway is called in the streams.

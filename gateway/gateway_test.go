@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,6 +36,7 @@ func newTestGateway(t *testing.T, cfg Config) *testGateway {
 func newTestGatewayOn(t *testing.T, server *redistest.Server, cfg Config) *testGateway {
 	t.Helper()
 	cfg.Listen, cfg.Admin, cfg.Redis = "127.0.0.1:0", "127.0.0.1:0", server.URL()
+	cfg.Loops = cmp.Or(cfg.Loops, 1) // several gateways in one process would want a processor for each loop
 	if testing.Verbose() && cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
 	}

@@ -23,12 +23,12 @@ import (
 
 const usage = `Usage: bench [flags]        in the repository's root
 
-Measures each contestant, one after the other, and that in several rounds: limit, direct, direct-2, direct-jwt, backend,
+Measures each contestant, one after the other, and that in several rounds: limit, direct, direct-1, direct-jwt, backend,
 gorilla, gws, nats, socketio. Exits 1 when a contestant could not be measured to its end, 2 when nothing could be measured.
 
       --only NAMES        these, separated by commas (default all)
       --skip NAMES        not these; the table says so
-      --variant V         one more, direct with something changed; may be repeated: "gogc50: GOGC=50", "two: --loops 2",
+      --variant V         one more, direct with something changed; may be repeated: "gogc50: GOGC=50", "six: --loops 6",
                           "before: bin=/tmp/gateway"
       --measure NAMES     only these: deliveries, requests, highest, bursts (default all); connections always are
       --quick             2,000 connections, 3 s a load, one round: to see that everything works, not to compare

@@ -39,13 +39,14 @@ const Limit = "limit"
 
 // All contestants, in the order of the table and of each round.
 func All() []Contestant {
+	oneLoop := []string{"--loops", "1"}
 	direct, echo := dialect.Millrace{Namespace: "direct"}, dialect.Millrace{Namespace: "echo"}
 	return []Contestant{
 		{Name: Limit, About: "a bare epoll loop, one thread, that only sends the same prepared bytes", Dialect: direct, Asks: true, program: limitProgram},
-		{Name: "direct", About: "this gateway, one loop; publications go through a Redis stream to the subscribers", Dialect: direct, program: gatewayProgram, redis: true},
-		{Name: "direct-2", About: "the same with two loops", Dialect: direct, program: gatewayProgram, args: []string{"--loops", "2"}, redis: true},
-		{Name: "direct-jwt", About: "this gateway, one loop, each connection with a JWT (HS256); only connections are measured", Dialect: direct, Token: true, Connect: true, program: gatewayProgram, redis: true},
-		{Name: "backend", About: "this gateway, one loop; publications and requests go through Redis streams and the backend", Dialect: echo, Asks: true, program: gatewayProgram, redis: true, backend: true},
+		{Name: "direct", About: "this gateway as it comes; publications go through a Redis stream to the subscribers", Dialect: direct, program: gatewayProgram, redis: true},
+		{Name: "direct-1", About: "the same with one loop, as the limit has", Dialect: direct, program: gatewayProgram, args: oneLoop, redis: true},
+		{Name: "direct-jwt", About: "the same, each connection with a JWT (HS256); only connections are measured", Dialect: direct, Token: true, Connect: true, program: gatewayProgram, args: oneLoop, redis: true},
+		{Name: "backend", About: "this gateway as it comes; publications and requests go through Redis streams and the backend", Dialect: echo, Asks: true, program: gatewayProgram, redis: true, backend: true},
 		{Name: "gorilla", About: "gorilla/websocket, two goroutines a connection, prepared messages", Dialect: direct, Asks: true, program: "gorilla"},
 		{Name: "gws", About: "lxzan/gws, its Broadcaster", Dialect: direct, Asks: true, program: "gws"},
 		{Name: "nats", About: "NATS server, WebSocket; a responder in the same process", Dialect: dialect.NATS{}, Asks: true, program: "nats"},

@@ -77,7 +77,7 @@ func (c Contestant) Start(ctx context.Context, p Paths, dir string) (s *Stack, e
 }
 
 func (s *Stack) gateway(ctx context.Context, c Contestant, p Paths, dir, redis, admin string) error {
-	args := []string{"--listen", s.Remote.String(), "--admin", admin, "--redis", redis, "--node", "bench", "--loops", "1"}
+	args := []string{"--listen", s.Remote.String(), "--admin", admin, "--redis", redis, "--node", "bench"}
 	env := c.env
 	if c.Token {
 		args = append(args, "--auth", "jwt")

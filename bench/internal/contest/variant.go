@@ -11,7 +11,7 @@ import (
 // Variant is direct with something changed, read from "NAME: WORD…". A word with "=" that does not begin with "-" is a variable of the
 // environment, bin=PATH is another build of the gateway, everything else goes to its command line:
 //
-//	two: --loops 2
+//	six: --loops 6
 //	gogc50: GOGC=50
 //	before: bin=/tmp/gateway
 func Variant(text string) (c Contestant, err error) {
@@ -19,7 +19,7 @@ func Variant(text string) (c Contestant, err error) {
 	name = strings.TrimSpace(name)
 	words := strings.Fields(rest)
 	if name == "" || len(words) == 0 || strings.ContainsAny(name, " |/") {
-		return c, fmt.Errorf(`%q is no variant: it is "NAME: WORD…", for instance "gogc50: GOGC=50" or "two: --loops 2"`, text)
+		return c, fmt.Errorf(`%q is no variant: it is "NAME: WORD…", for instance "gogc50: GOGC=50" or "six: --loops 6"`, text)
 	}
 	if slices.ContainsFunc(All(), func(c Contestant) bool { return c.Name == name }) {
 		return c, fmt.Errorf("variant %q: there is a contestant of that name", name)

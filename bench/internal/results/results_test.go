@@ -38,13 +38,13 @@ func newTestRun() *Run {
 	r := &Run{
 		Time: time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC), Version: "v1", LeftOut: []string{"nats"},
 		Size:        Size{Connections: 15_000, Channels: 150, PerClient: 10, Rates: []int{20_000, 60_000}, Requests: 5000, Target: 50, Rounds: 3},
-		Contestants: []Entrant{{"limit", "the limit"}, {"direct", "the gateway"}, {"gorilla", "a rival"}},
+		Contestants: []Entrant{{"limit", "the limit"}, {"direct", "the gateway"}, {"direct-1", "one loop"}, {"gorilla", "a rival"}},
 	}
 	traffic := func(cpu float64) Traffic {
 		return Traffic{CPU: map[string]float64{"server": cpu}, Result: generator.Result{Expected: 10, Received: 10, P99: 3}}
 	}
 	for round := 1; round <= 3; round++ {
-		for name, factor := range map[string]float64{"limit": 1, "direct": 1.2} {
+		for name, factor := range map[string]float64{"limit": 1, "direct": 1.2, "direct-1": 1.2} {
 			bytes := 200 * factor
 			row := Row{Contestant: name, Round: round, BytesPerConn: &bytes}
 			row.Rates = []Traffic{traffic(10 * factor * float64(round)), traffic(8 * factor * float64(round))}
@@ -69,8 +69,9 @@ func TestMarkdown(t *testing.T) {
 		"| direct | 24.0 [12.0-36.0] | 1.20 [1.20-1.20] | – | – | 3.0 [3.0-3.0] |", // the ratio is taken within rounds
 		"| gorilla | 20.0 [20.0-20.0], 9 lost | 1.00 [0.67-2.00] |",
 		"| gorilla | too much | – | – | – | too much |",
-		"| direct: CPU per delivery at 20000/s, x limit | at most 1.3 | 1.20 [1.20-1.20] | met |",
-		"| direct: CPU per delivery at 60000/s, x limit | at most 1.1 | 1.20 [1.20-1.20] | missed |",
+		"| direct-1: CPU per delivery at 20000/s, x limit | at most 1.3 | 1.20 [1.20-1.20] | met |",
+		"| direct-1: CPU per delivery at 60000/s, x limit | at most 1.1 | 1.20 [1.20-1.20] | missed |",
+		"| direct: bytes per connection | at most 300 | 240.00 [240.00-240.00] | met |",
 		"| direct: highest rate, x gorilla | at least 1 | 0.96 [0.96-0.96] | missed |",
 		"gorilla, round 2, was not measured to its end: it ended\n",
 	} {

@@ -23,19 +23,18 @@ func (r *Run) allTargets() (list []target) {
 	most := func(text string, got summary, limit float64) {
 		list = append(list, target{text: text, got: got, limit: limit})
 	}
+	most("direct: bytes per connection", r.over("direct", bytesPerConn), 300)
 	for i, limit := range map[int]float64{20_000: 1.3, 60_000: 1.1} {
 		if at := slices.Index(r.Size.Rates, i); at >= 0 {
-			most(fmt.Sprintf("direct: CPU per delivery at %d/s, x limit", i), r.ratio("direct", contest.Limit, rate(at).server()), limit)
+			most(fmt.Sprintf("direct-1: CPU per delivery at %d/s, x limit", i), r.ratio("direct-1", contest.Limit, rate(at).server()), limit)
 		}
 	}
 	slices.SortFunc(list, func(a, b target) int { return strings.Compare(a.text, b.text) })
-	most("direct: CPU per accepted connection, x limit", r.ratio("direct", contest.Limit, pick(connect).server()), 2)
+	most("direct-1: CPU per accepted connection, x limit", r.ratio("direct-1", contest.Limit, pick(connect).server()), 2)
 	most("direct-jwt: CPU per accepted connection, x limit", r.ratio("direct-jwt", contest.Limit, pick(connect).server()), 2.5)
 	most(fmt.Sprintf("backend: p99 of %d requests a second, ms", r.Size.Requests), r.over("backend", pick(requests).p99()), 10)
 	for _, rival := range rivals {
-		for _, ours := range []string{"direct", "direct-2"} {
-			list = append(list, target{ours + ": highest rate, x " + rival, r.ratio(ours, rival, highest), 1, true})
-		}
+		list = append(list, target{"direct: highest rate, x " + rival, r.ratio("direct", rival, highest), 1, true})
 	}
 	return append(list, target{"direct: highest rate in bursts, x gorilla", r.ratio("direct", "gorilla", bursts), 3, true})
 }

@@ -37,7 +37,7 @@ func (s *settings) flags(out io.Writer) *flag.FlagSet {
 	duration(fs, &c.JWTLeeway, "jwt-leeway", "how far nbf of a token may be ahead (default 2s)")
 	text(&c.Authorize, "authorize", "`WHO` decides about connections: token, or backend, which is asked besides (default token)")
 	fs.BoolVar(&c.Insecure, "insecure", c.Insecure, "allow --auth none on an address that is not loopback, and http:// for --jwks")
-	number(&c.Loops, "loops", "event loops (default half the cores, at least 1)")
+	number(&c.Loops, "loops", "event loops (default half the cores, at least 3)")
 	number(&c.MaxConnections, "max-connections", "of this gateway (default: the descriptor limit less 200)")
 	number(&c.MaxPerAddress, "max-connections-per-address", "of one IPv4 address, or one /64 of IPv6 (default: no limit)")
 	number(&c.MaxPerUser, "max-connections-per-user", "of one user at this gateway (default: no limit)")

@@ -41,8 +41,10 @@ func run(args, env []string, stdout, stderr io.Writer) int {
 		log.Error("cannot start", "err", err)
 		return 1
 	}
-	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), g.Loops()+2))
+	if wanted := g.Loops() + 2; os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), wanted))
+	} else if runtime.GOMAXPROCS(0) < wanted {
+		log.Warn("GOMAXPROCS is below loops and two: everybody waits for the loops; unset it, or use fewer --loops", "GOMAXPROCS", runtime.GOMAXPROCS(0), "loops", g.Loops())
 	}
 	context.AfterFunc(hurry, g.Hurry)
 	stopReloads := onHangup(func() {
