@@ -111,25 +111,33 @@ func TestNetpollDrivesANestedEpoll(t *testing.T) {
 	}
 }
 
-// A loop that lingers does not go back to netpoll for each event, and does when it has waited in vain.
+// A loop that lingers does not go back to netpoll between events that are further apart than one wait, unless others wait for the poller.
 func TestLingerKeepsThePoller(t *testing.T) {
-	h := &echo{}
+	const events = 10
+	h, done := &echo{}, make(chan int)
+	left, due, before := events, int64(0), 0 // of the loop
+	h.onTurn = func() bool {
+		if left == 0 || due == 0 {
+			return false
+		}
+		if h.l.Now() >= due {
+			due += 2 * lingerWait * int64(time.Millisecond)
+			if left--; left == 0 {
+				done <- h.l.stints - before
+				return false
+			}
+		}
+		h.l.WakeAt(due)
+		return false
+	}
 	l := newTestLoop(t, Config{Linger: time.Minute}, h)
 	if pollers.crowded() {
 		t.Fatal("loops of another test are still there")
 	}
-	stints := func() (n int) {
-		onLoop(l, func() { n = l.stints })
-		return n
+	onLoop(l, func() { before, due = l.stints, l.Clock()+1 })
+	if more := <-done; more != 0 {
+		t.Errorf("%d times back to netpoll between %d events", more, events)
 	}
-	before := stints()
-	for range 10 {
-		time.Sleep(2 * lingerWait * time.Millisecond) // longer than one wait, much shorter than Linger
-		if now := stints(); now != before {
-			t.Fatalf("%d stints for 10 events, want 1", now-before+1)
-		}
-	}
-
 	for !pollers.crowded() {
 		newTestLoop(t, Config{Linger: time.Minute}, &echo{})
 	}
