@@ -137,7 +137,8 @@ func (g *Gateway) wire(nonce string) error {
 	}
 	g.relay = relay.New(relay.Config{
 		Node: g.node, Keys: stream.Keys{Prefix: cfg.Prefix}, Partitions: cfg.Partitions, RingBytes: cfg.RingBytes,
-		History: cfg.History, WindowBytes: cfg.WindowBytes / len(g.loops), Backlog: cfg.Backlog, Timeout: redisTimeout, Home: g.loops[0], Compression: cfg.compression(), Stages: g.stages(), Logger: cfg.Logger,
+		History: cfg.History, WindowBytes: cfg.WindowBytes / len(g.loops), Backlog: cfg.Backlog, Timeout: redisTimeout, Home: g.loops[0],
+		LoopOf: func(session string) int { return route.LoopOf(nonce, session) }, Compression: cfg.compression(), Stages: g.stages(), Logger: cfg.Logger,
 	}, g.streams, sides)
 	for _, r := range g.routers {
 		r.Wire(g.relay)

@@ -167,7 +167,7 @@ func frame(p *stream.Publication, at stream.Position) []byte {
 	return append(b, p.Data...)
 }
 
-// takeAnswer gives an entry of the node's stream to all loops: each knows its own sessions.
+// takeAnswer gives an entry of the node's stream to the loop that has its connection: any other would be woken for nothing.
 func (r *Relay) takeAnswer(e *stream.Entry, out []delivery) {
 	if f := e.Fields; len(f) > 1 && f[0] == "kind" && f[1] == kindWake {
 		r.heard.Store(time.Now().UnixNano())
@@ -178,7 +178,7 @@ func (r *Relay) takeAnswer(e *stream.Entry, out []delivery) {
 		r.bad("node", e.ID, err)
 		return
 	}
-	for l := range out {
+	if l := r.cfg.LoopOf(a.Conn); l >= 0 && l < len(out) { // else it is for another life of this node
 		out[l].answers = append(out[l].answers, a)
 	}
 }

@@ -76,19 +76,20 @@ type Poster interface{ Post(f func()) bool }
 
 // Config of a Relay; the zero value has the defaults named here.
 type Config struct {
-	Node        string        // name of this node, unique among all that run
-	Keys        stream.Keys   //
-	Partitions  int           //
-	RingBytes   int           // most bytes of commands that wait for Redis; default 16 MiB
-	RingEntries int           // default 65,536
-	MaxLen      int64         // about how many entries an `out` stream keeps; default 10,000
-	History     time.Duration // for how long an `out` stream keeps entries; default 5 min
-	WindowBytes int           // what a hub's resume windows hold together; default 64 MiB
-	Backlog     int64         // entries in the `in` streams over which nothing more is accepted; default 1,000,000
-	Timeout     time.Duration // for one answer of Redis on a wire; default 5 s
-	Home        Home          // the first loop, to have the wires; nil: there are none
-	Compression Compression   // of publications, for connections that take it; default none
-	Stages      Stages        // who is told how long things take; default nobody
+	Node        string                   // name of this node, unique among all that run
+	Keys        stream.Keys              //
+	Partitions  int                      //
+	RingBytes   int                      // most bytes of commands that wait for Redis; default 16 MiB
+	RingEntries int                      // default 65,536
+	MaxLen      int64                    // about how many entries an `out` stream keeps; default 10,000
+	History     time.Duration            // for how long an `out` stream keeps entries; default 5 min
+	WindowBytes int                      // what a hub's resume windows hold together; default 64 MiB
+	Backlog     int64                    // entries in the `in` streams over which nothing more is accepted; default 1,000,000
+	Timeout     time.Duration            // for one answer of Redis on a wire; default 5 s
+	Home        Home                     // the first loop, to have the wires; nil: there are none
+	LoopOf      func(session string) int // number of the loop that has a connection; -1 for none
+	Compression Compression              // of publications, for connections that take it; default none
+	Stages      Stages                   // who is told how long things take; default nobody
 	Logger      *slog.Logger
 }
 

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -185,6 +186,7 @@ type fakeLoop struct {
 	refused map[int]int
 	got     []string
 	control []string
+	answers []string
 	resumed int
 }
 
@@ -221,9 +223,13 @@ func (l *fakeLoop) Deliver(b *hub.Batch) {
 	}
 	b.Done(b)
 }
-func (l *fakeLoop) Answer([]stream.Answer) {}
-func (l *fakeLoop) Acked(acks []Ack)       { l.acks = append(l.acks, acks...) }
-func (l *fakeLoop) Resume()                { l.resumed++ }
+func (l *fakeLoop) Answer(list []stream.Answer) {
+	for i := range list {
+		l.answers = append(l.answers, list[i].Conn+" "+list[i].Data)
+	}
+}
+func (l *fakeLoop) Acked(acks []Ack) { l.acks = append(l.acks, acks...) }
+func (l *fakeLoop) Resume()          { l.resumed++ }
 
 func (l *fakeLoop) with(f func()) { l.Post(f) }
 
@@ -242,6 +248,12 @@ func newTestRelayOn(t *testing.T, f *fakeStreams, cfg Config, n int) (*Relay, *f
 		loops = append(loops, Loop{Poster: l, Sink: l})
 	}
 	cfg.Node, cfg.Partitions, cfg.Logger = "n", 4, slog.New(slog.DiscardHandler)
+	cfg.LoopOf = func(session string) int {
+		if n, err := strconv.Atoi(session); err == nil {
+			return n
+		}
+		return -1
+	}
 	r := New(cfg, f, loops)
 	ctx, stop := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
@@ -393,6 +405,32 @@ func TestUnuse(t *testing.T) {
 		fakes[0].with(func() { after = len(fakes[0].got) })
 		return before == after
 	})
+}
+
+// TestAnswersGoToTheirLoop, and to no other: each answer would wake them all.
+func TestAnswersGoToTheirLoop(t *testing.T) {
+	r, f, fakes := newTestRelay(t, Config{}, 3)
+	answer := func(conn, data string) {
+		if err := f.Append(t.Context(), []stream.Add{{Key: r.nodeKey, Values: []any{"kind", "res", "conn", conn, "ref", "1", "data", data}}})[0]; err != nil {
+			t.Fatal(err)
+		}
+	}
+	answer("1", "a")
+	answer("2", "b")
+	answer("another process", "c")
+	answer("9", "d")
+	answer("1", "e")
+	eventually(t, "the last answer", func() (ok bool) {
+		fakes[1].with(func() { ok = len(fakes[1].answers) == 2 })
+		return ok
+	})
+	for i, want := range []string{"[]", "[1 a 1 e]", "[2 b]"} {
+		fakes[i].with(func() {
+			if got := fmt.Sprint(fakes[i].answers); got != want {
+				t.Errorf("loop %d got %v, want %v", i, got, want)
+			}
+		})
+	}
 }
 
 func TestPublicationFrameIsOneAllocation(t *testing.T) {

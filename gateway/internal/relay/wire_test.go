@@ -62,7 +62,7 @@ func (s *acked) Control([]stream.Publication) {}
 func newWired(t testing.TB, sink Sink) (*Relay, *fakeHome) {
 	t.Helper()
 	h := &fakeHome{ended: make(chan struct{})}
-	r := New(Config{Node: "n", Partitions: 8, Home: h, Logger: slog.New(slog.DiscardHandler)}, wired{newFakeStreams()}, []Loop{{Poster: h, Sink: sink}})
+	r := New(Config{Node: "n", Partitions: 8, Home: h, LoopOf: func(string) int { return 0 }, Logger: slog.New(slog.DiscardHandler)}, wired{newFakeStreams()}, []Loop{{Poster: h, Sink: sink}})
 	return r, h
 }
 

@@ -150,6 +150,9 @@ func TestSessions(t *testing.T) {
 	onLoop(r, func() {
 		r.conns.Each(func(c loop.Conn) {
 			session := string(r.appendSession(nil, c))
+			if n := LoopOf(r.cfg.Nonce, session); n != r.cfg.Loop {
+				t.Errorf("%s is of loop %d, want %d", session, n, r.cfg.Loop)
+			}
 			if got, ok := r.find(session); !ok || got != c {
 				t.Errorf("%s finds %v", session, got)
 			}
