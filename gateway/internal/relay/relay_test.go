@@ -223,6 +223,7 @@ func (l *fakeLoop) Deliver(b *hub.Batch) {
 	}
 	b.Done(b)
 }
+
 func (l *fakeLoop) Answer(list []stream.Answer) {
 	for i := range list {
 		l.answers = append(l.answers, list[i].Conn+" "+list[i].Data)
