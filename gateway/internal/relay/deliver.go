@@ -16,7 +16,7 @@ import (
 // delivery is what one read has for one loop.
 type delivery struct {
 	batch   *hub.Batch // nil: nothing of partitions
-	control []stream.Publication
+	control []Order
 	answers []stream.Answer
 }
 
@@ -94,7 +94,11 @@ func (r *Relay) take(partition int, e *stream.Entry, out []delivery, here bool) 
 	if ok && p.Kind != stream.KindPub {
 		p, ok = r.decode(&stream.Entry{ID: e.ID, Fields: stream.CloneFields(e.Fields)})
 	}
-	order := ok && p.Kind != stream.KindPub && r.orders.first(partition, e.ID)
+	var order Order
+	ordered := false
+	if ok && p.Kind != stream.KindPub {
+		order, ordered = r.orders.first(partition, e.ID, p)
+	}
 	var pub hub.Publication
 	if ok && p.Kind == stream.KindPub {
 		if part.channel != p.Channel { // what follows on the same channel shares its name
@@ -105,8 +109,8 @@ func (r *Relay) take(partition int, e *stream.Entry, out []delivery, here bool) 
 	}
 	for l := range out {
 		d := &out[l]
-		if order {
-			d.control = append(d.control, p) // a user may be anywhere
+		if ordered {
+			d.control = append(d.control, order) // a user may be anywhere
 		}
 		if part.loops&(1<<l) == 0 {
 			continue

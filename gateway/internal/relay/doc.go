@@ -60,7 +60,7 @@ type Sink interface {
 	// Deliver hands over what one read brought for partitions in use.
 	Deliver(b *hub.Batch)
 	// Control hands over revokes and kicks, of any partition.
-	Control(list []stream.Publication)
+	Control(list []Order)
 	// Past hands over what Older asked for.
 	Past(p *hub.Past)
 	// Answer hands over entries of the node's stream.

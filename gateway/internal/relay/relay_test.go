@@ -211,7 +211,7 @@ func (l *fakeLoop) Live(o *hub.Opening, err error) {
 func (l *fakeLoop) Lost(o *hub.Opening) { l.lost = append(l.lost, o) }
 func (l *fakeLoop) Past(p *hub.Past)    { l.past = append(l.past, p) }
 
-func (l *fakeLoop) Control(list []stream.Publication) {
+func (l *fakeLoop) Control(list []Order) {
 	for _, p := range list {
 		l.control = append(l.control, string(p.Kind)+" "+p.Channel+" "+p.User)
 	}

@@ -79,12 +79,14 @@ func (w *watcher) step(ctx context.Context) error {
 		w.mine[p] = !laned
 	}
 	found, err := w.read(ctx, cursors)
-	var control []stream.Publication
+	var control []Order
 	for _, s := range found {
 		p := byKey[s.Key]
 		for i := range s.Entries {
-			if pub, ok := w.r.control(&s.Entries[i]); ok && w.r.orders.first(p, s.Entries[i].ID) {
-				control = append(control, pub)
+			if pub, ok := w.r.control(&s.Entries[i]); ok {
+				if order, first := w.r.orders.first(p, s.Entries[i].ID, pub); first {
+					control = append(control, order)
+				}
 			}
 		}
 		if n := len(s.Entries); n > 0 {

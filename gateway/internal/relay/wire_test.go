@@ -53,11 +53,11 @@ type acked struct {
 	resumed int
 }
 
-func (s *acked) Acked(a []Ack)                { s.acks = append(s.acks, a...) }
-func (s *acked) Resume()                      { s.resumed++ }
-func (s *acked) Answer(a []stream.Answer)     { s.answers = append(s.answers, a...) }
-func (s *acked) Deliver(b *hub.Batch)         { s.batches = append(s.batches, b) }
-func (s *acked) Control([]stream.Publication) {}
+func (s *acked) Acked(a []Ack)            { s.acks = append(s.acks, a...) }
+func (s *acked) Resume()                  { s.resumed++ }
+func (s *acked) Answer(a []stream.Answer) { s.answers = append(s.answers, a...) }
+func (s *acked) Deliver(b *hub.Batch)     { s.batches = append(s.batches, b) }
+func (s *acked) Control([]Order)          {}
 
 func newWired(t testing.TB, sink Sink) (*Relay, *fakeHome) {
 	t.Helper()

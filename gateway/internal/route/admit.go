@@ -64,7 +64,7 @@ func (r *Router) enter(c loop.Conn, req *wsio.Request, bearer string) error {
 		r.complain(err, r.client(c, req))
 		return &wsio.Refusal{Status: http.StatusUnauthorized, Reason: err.Error(), Header: http.Header{"Www-Authenticate": {"Bearer"}}}
 	}
-	*m = member{id: id, counted: counted}
+	*m = member{id: id, counted: counted, orders: r.relay.Orders()}
 	if r.rules.Rates.On() {
 		*r.meters.At(c.Seat) = limit.Meter{}
 	}

@@ -56,41 +56,49 @@ func (r *Router) unstored(a *relay.Ack) {
 func (r *Router) Deliver(b *hub.Batch) { r.hub.Take(b) }
 
 // Control is relay.Sink's. Revokes and kicks act before publications that wait for their sweep.
-func (r *Router) Control(list []stream.Publication) {
+func (r *Router) Control(list []relay.Order) {
 	for i := range list {
-		if p := &list[i]; p.Kind == stream.KindKick {
-			r.kick(p.User, textOr(p.Data, "disconnected by the backend"))
+		if o := &list[i]; o.Kind == stream.KindKick {
+			r.kick(o, textOr(o.Data, "disconnected by the backend"))
 		} else {
-			r.revokeUser(p.User, p.Channel, textOr(p.Data, "ended by the backend"))
+			r.revokeUser(o, textOr(o.Data, "ended by the backend"))
 		}
 	}
+	r.heard += uint32(len(list))
 }
 
-func (r *Router) kick(user, text string) {
-	r.grants.dropAll(user)
+// concerned reports whether an order is for the connection at a seat.
+func (r *Router) concerned(o *relay.Order, seat int32) bool {
+	m := r.members.At(seat)
+	return m.id.User() == o.User && o.Concerns(m.orders)
+}
+
+func (r *Router) kick(o *relay.Order, text string) {
+	r.grants.dropAll(o.User)
 	r.conns.Each(func(c loop.Conn) {
-		if r.members.At(c.Seat).id.User() == user {
+		if r.concerned(o, c.Seat) {
 			r.counts.Kicked++
 			r.conns.CloseWith(c, protocol.CloseDisconnected, 0, text)
 		}
 	})
 }
 
-func (r *Router) revokeUser(user, channel, text string) {
-	r.grants.drop(user, channel)
+func (r *Router) revokeUser(o *relay.Order, text string) {
+	channel := o.Channel
+	r.grants.drop(o.User, channel)
 	for w, ref := range r.requests.asked {
-		if w.channel == channel && r.conns.Alive(w.conn) && r.members.At(w.conn.Seat).id.User() == user {
+		if w.channel == channel && r.conns.Alive(w.conn) && r.concerned(o, w.conn.Seat) {
 			r.requests.waiting[request{w.conn, ref}].void = true
 		}
 	}
 	r.hub.Subscribers(channel, func(seat int32) {
-		if r.members.At(seat).id.User() == user {
+		if r.concerned(o, seat) {
 			r.revoke(r.loop.Conn(seat), channel, text)
 		}
 	})
 	p := &r.partitions[stream.Partition(channel, len(r.partitions))]
 	for _, w := range slices.Clone(p.waiting) {
-		if string(w.channel) == channel && r.conns.Alive(w.conn) && r.members.At(w.conn.Seat).id.User() == user {
+		if string(w.channel) == channel && r.conns.Alive(w.conn) && r.concerned(o, w.conn.Seat) {
 			r.giveUp(w.conn, p, w.channel, protocol.CodeForbidden, text)
 		}
 	}

@@ -56,10 +56,15 @@ func (r *Router) opening(c loop.Conn) bool {
 	return waits
 }
 
+// granted reports whether the backend's yes of before still holds. While orders are on their way to this loop it does not: one may have ended it.
+func (r *Router) granted(user, channel string) bool {
+	return r.heard == r.relay.Orders() && r.grants.has(user, channel, r.loop.Tick())
+}
+
 // askOpen asks whether c may stay. It hears nothing until then, and what it says waits.
 func (r *Router) askOpen(c loop.Conn) {
 	m := r.members.At(c.Seat)
-	if r.grants.has(m.id.User(), "", r.loop.Tick()) {
+	if r.granted(m.id.User(), "") {
 		r.counts.Asked[askKnown]++
 		r.welcome(c)
 		r.tell(c, stream.KindOpen, "")

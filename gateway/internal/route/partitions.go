@@ -57,7 +57,7 @@ func (r *Router) sub(c loop.Conn, cmd *protocol.Command) {
 		r.err(c, cmd.Ref, protocol.CodeForbidden, "too many subscriptions on this connection")
 	default:
 		if ns, _ := r.rules.namespace(cmd.Channel); ns.Authorize == ByBackend {
-			if !r.grants.has(m.id.User(), string(cmd.Channel), r.loop.Tick()) {
+			if !r.granted(m.id.User(), string(cmd.Channel)) {
 				r.askSub(c, cmd, n)
 				return
 			}

@@ -34,6 +34,7 @@ import (
 type Relay interface {
 	Up(partition int) bool
 	Full() bool
+	Orders() uint32
 	Room() bool
 	Append(c *relay.Command)
 	Turn(loop int)
@@ -71,6 +72,7 @@ type Router struct {
 	members    slab.Slab[member]      // by seat
 	meters     slab.Slab[limit.Meter] // by seat; used only while rates are bounded
 	grants     grants
+	heard      uint32 // orders
 	partitions []partition
 	requests   requests
 	misdeeds   map[int32]misdeed
@@ -97,6 +99,7 @@ type member struct {
 	published int32 // publications that wait for their ok
 	waiting   int32 // subs that wait for their partition, or for a grant
 	counted   limit.Counted
+	orders    uint32 // that had been read when it came
 }
 
 // Counts are numbers since the start.

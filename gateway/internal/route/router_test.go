@@ -24,6 +24,7 @@ type fakeRelay struct {
 	l        *loop.Loop
 	r        *Router
 	appended int
+	orders   uint32
 	used     []int
 	unused   []int
 }
@@ -31,6 +32,7 @@ type fakeRelay struct {
 func (f *fakeRelay) Up(int) bool            { return true }
 func (f *fakeRelay) Full() bool             { return false }
 func (f *fakeRelay) Room() bool             { return true }
+func (f *fakeRelay) Orders() uint32         { return f.orders }
 func (f *fakeRelay) Append(*relay.Command)  { f.appended++ }
 func (*fakeRelay) Turn(int)                 {}
 func (f *fakeRelay) Unuse(_, partition int) { f.unused = append(f.unused, partition) }
