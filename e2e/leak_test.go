@@ -341,7 +341,10 @@ func visit(t *testing.T, url, guest string, owner *client.Conn, seen *sightings)
 	for seen.more() {
 		member("viewer")
 		out.Store(0)
-		pause(t.Context(), 100*time.Millisecond)
+		// Under load it takes longer than that until a sub is answered and somebody has edited the board.
+		for heard, in := seen.heard.Load(), time.Now(); time.Since(in) < 100*time.Millisecond || seen.heard.Load() == heard && time.Since(in) < 3*time.Second; {
+			pause(t.Context(), 10*time.Millisecond)
+		}
 		member("")
 		out.Store(asked.Load()) // every sub from here on is asked behind the commit
 		select {
