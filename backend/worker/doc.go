@@ -22,7 +22,7 @@
 //	           │                      └─▶ again later; its channel waits
 //	           └──────────────────────────────────────────────────┘
 //
-// All three arrows are scripts that do nothing when the lease is over.
+// None of the three arrows does anything when the lease is over.
 //
 // An entry is delivered at least once and its effects in the streams happen once: they are written together with the
 // acknowledgement, or not at all, whatever dies in between. A handler's own effects, in a database for example, may

@@ -45,6 +45,9 @@ func (k Keys) Lease(p int, group string) string { return k.partition(p) + ":leas
 // Owners are the workers of a group that have held the lease of partition p, by the token that they had it with.
 func (k Keys) Owners(p int, group string) string { return k.partition(p) + ":owners:" + group }
 
+// Gate names the stream that reads of partition p by its owner go through: its key begins with this one.
+func (k Keys) Gate(p int, group string) string { return k.partition(p) + ":gate:" + group }
+
 // Dead is the stream of the entries of partition p that a group has given up.
 func (k Keys) Dead(p int, group string) string { return k.partition(p) + ":dead:" + group }
 

@@ -65,16 +65,18 @@ func (g *Group) Commit(ctx context.Context, batches []Batch, window time.Duratio
 	if err != nil {
 		return nil, err
 	}
-	return committed(batches, got), nil
+	return g.committed(batches, got), nil
 }
 
 // committed counts commits that Redis has answered.
-func committed(batches []Batch, answers []any) []int {
+func (g *Group) committed(batches []Batch, answers []any) []int {
 	done := make([]int, len(batches))
 	for i := range answers {
 		n, _ := answers[i].(int64)
 		if done[i] = int(n); n != LeaseLost {
-			batches[i].Lease.commits++
+			l := batches[i].Lease
+			l.commits++
+			l.last = g.commits.Add(1)
 		}
 	}
 	return done

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	goredis "github.com/redis/go-redis/v9"
 
@@ -22,8 +23,11 @@ type Group struct {
 	consumer  string
 	in        []string       // by partition
 	lease     []string       // by partition
+	gate      []string       // by partition
 	byKey     map[string]int // partition of in
 	multiSlot bool           // Redis refuses one script call or one read over keys of several partitions (Redis Cluster)
+
+	commits atomic.Int64 // answered so far
 }
 
 // Ref names one entry of an `in` stream.
@@ -45,23 +49,24 @@ func (c *Client) Group(name, consumer string) *Group {
 		c: c, name: name, consumer: consumer, multiSlot: c.cluster != nil,
 		in:    make([]string, c.partitions),
 		lease: make([]string, c.partitions),
+		gate:  make([]string, c.partitions),
 		byKey: make(map[string]int, c.partitions),
 	}
 	for p := range g.in {
 		g.in[p] = c.keys.In(p)
 		g.lease[p] = c.keys.Lease(p, name)
+		g.gate[p] = c.keys.Gate(p, name)
 		g.byKey[g.in[p]] = p
 	}
 	return g
 }
 
-// Create makes the group on every partition, from the first entry on, and hands a single server the scripts of reads and commits: a
+// Create makes the group on every partition, from the first entry on, and hands a single server the script of commits: a
 // commit that is sent again with its text would wait for the read behind it. What is there stays as it is.
 func (g *Group) Create(ctx context.Context) error {
 	cmds, err := g.c.rdb.Pipelined(ctx, func(p goredis.Pipeliner) error {
 		if !g.multiSlot {
 			p.ScriptLoad(ctx, commit.text)
-			p.ScriptLoad(ctx, takeNew.text)
 		}
 		for _, key := range g.in {
 			p.XGroupCreateMkStream(ctx, key, g.name, "0")

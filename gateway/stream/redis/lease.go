@@ -21,7 +21,9 @@ type Lease struct {
 
 	// Owned by the reader.
 	commits int64     // how many there were under it, as far as Redis has answered
-	after   stream.ID // where to wait for new entries: behind the last one that the group was given
+	last    int64     // place of the last one among all of the group
+	gate    string    // the reader's, when it was opened for this lease too
+	after   stream.ID // where to wait for new entries, in a Cluster: behind the last one that the group was given
 }
 
 // value is what the lease key says after n commits. A Redis that says less than it has said has gone back in time, by a failover
@@ -65,7 +67,7 @@ func (g *Group) Depart(ctx context.Context) error {
 func (g *Group) Acquire(ctx context.Context, partitions []int, ttl time.Duration) ([]*Lease, error) {
 	calls := make([][]any, len(partitions))
 	for i, p := range partitions {
-		keys := []string{g.c.keys.Lease(p, g.name), g.c.keys.Owners(p, g.name), g.in[p]}
+		keys := []string{g.lease[p], g.c.keys.Owners(p, g.name), g.in[p], g.gate[p]}
 		calls[i] = acquire.call(keys, g.name, g.consumer, ttl.Milliseconds())
 	}
 	got, err := g.c.eval(ctx, acquire, calls...)
@@ -106,8 +108,8 @@ func (g *Group) parseLease(partition int, answer any) (*Lease, error) {
 // acquire answers the token and the group's last delivered ID. The newest owner stays in `owners` when its lease is over,
 // so that tokens go on growing.
 //
-// KEYS: lease, owners, `in` stream. ARGV: group, consumer, ttl in ms.
-var acquire = newScript(`
+// KEYS: lease, owners, `in` stream, gate key. ARGV: group, consumer, ttl in ms.
+var acquire = newScript(closeGate + `
 local held = redis.call('GET', KEYS[1])
 if held and string.match(held, '^%d+ %d+ (.*)$') ~= ARGV[2] then return false end
 local groups = redis.pcall('XINFO', 'GROUPS', KEYS[3])
@@ -123,6 +125,7 @@ local newest = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')
 local token = tonumber(newest[2] or 0) + 1
 redis.call('ZADD', KEYS[2], token, ARGV[2])
 redis.call('SET', KEYS[1], string.format('0 %.0f %s', token, ARGV[2]), 'PX', ARGV[3])
+close(KEYS[4])
 return {token, after}`)
 
 // Renew makes leases last for ttl from now, and says of each whether it is still held.

@@ -1,8 +1,10 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -11,8 +13,12 @@ import (
 
 // Reader reads and commits some partitions of a group. It is for one goroutine.
 //
-//	one server:  commits, XREAD of all partitions (waits), take    one pipeline
+//	one server:  commits, XREADGROUP of all partitions (waits), a look at a lease    one pipeline
 //	Cluster:     commits ─▶ the first of many watches ─▶ take      a watch is a goroutine that XREADs one partition (waits)
+//
+// A consumer that slept through the end of a lease must not be given entries by a command that Redis has had since before.
+// So reads go through a gate: a stream without entries, named in each XREADGROUP, that a new owner of any of the partitions deletes.
+// In a Cluster, where a command has keys of one partition, a script compares the lease and takes.
 //
 // A watch ends with the news of its partition or after [watchFor]; those that have no news yet are left to go on, for the next
 // wait. So there is at most one for each partition, and [Reader.Close] waits for them.
@@ -23,6 +29,7 @@ type Reader struct {
 	watchFor time.Duration
 
 	// Owned by the caller.
+	gate     string       // key of the stream that reads go through; "" before the first, and after an error
 	watched  map[int]bool // partitions that a watch is for, until its sighting is received
 	tookAll  time.Time    // when all leases were last looked at
 	watchers sync.WaitGroup
@@ -50,9 +57,7 @@ func (g *Group) Reader() *Reader {
 // Close returns when no watch is left, after [watchFor] at most where Redis answers. Nothing may be read after it.
 func (r *Reader) Close() { r.watchers.Wait() }
 
-// Read returns new entries. It waits with a plain XREAD, which gives nothing to anybody, and then takes what is there under
-// leases that are checked in the same step: a consumer that slept through the end of its leases cannot be given entries
-// any more by a command that Redis has had since before. While it waits it is not interrupted by ctx.
+// Read returns new entries. While it waits it is not interrupted by ctx.
 func (r *Reader) Read(ctx context.Context, what Reading) (Taken, error) {
 	taken, _, err := r.CommitRead(ctx, nil, 0, what)
 	return taken, err
@@ -60,56 +65,64 @@ func (r *Reader) Read(ctx context.Context, what Reading) (Taken, error) {
 
 // CommitRead is [Group.Commit] and [Reader.Read], in one round trip where Redis is one server. After an error both are to
 // be done again: what was read is pending, and [Group.Next] returns it.
-func (r *Reader) CommitRead(ctx context.Context, batches []Batch, window time.Duration, what Reading) (Taken, []int, error) {
-	if r.g.multiSlot {
+func (r *Reader) CommitRead(ctx context.Context, batches []Batch, window time.Duration, what Reading) (taken Taken, done []int, err error) {
+	switch {
+	case r.g.multiSlot:
 		return r.commitReadMulti(ctx, batches, window, what)
-	}
-	g := r.g
-	commits := make([][]any, len(batches))
-	for i := range batches {
-		commits[i] = g.commitArgs(&batches[i], window)
-	}
-	calls := slices.Clip(commits)
-	waiting, reading := false, len(what.Leases) > 0
-	if reading {
-		if waiting = what.Block >= time.Millisecond; waiting { // BLOCK 0 is for ever
-			calls = append(calls, g.waitArgs(what))
+	case len(what.Leases) > 0 && r.covers(what.Leases):
+		taken, done, err = r.commitReadOne(ctx, batches, window, what)
+	default: // leases are compared as the commits leave them
+		if done, err = r.g.Commit(ctx, batches, window); err == nil && len(what.Leases) > 0 {
+			taken, err = r.enter(ctx, what)
 		}
-		calls = append(calls, g.takeArgs(what.Leases, batches, what.Count))
-	}
-	got := g.c.send(ctx, calls)
-	again := g.c.sendText(ctx, commit, commits, got[:len(batches)])
-	answers, err := values(got[:len(batches)])
-	if err != nil {
-		return Taken{}, nil, err
-	}
-	done := committed(batches, answers)
-	if !reading {
-		return Taken{}, done, nil
-	}
-	var news []Entries
-	if waiting {
-		wait := got[len(batches)]
-		if wait.err == nil && wait.value != nil {
-			news, wait.err = parseStreams(wait.value)
-		}
-		if wait.err != nil {
-			return Taken{}, nil, groupError(wait.err)
-		}
-	}
-	take := calls[len(calls)-1:]
-	g.c.sendText(ctx, takeNew, take, got[len(got)-1:])
-	taken, err := g.parseTaken(what.Leases, got[len(got)-1])
-	if err == nil && again && len(taken.Lost) > 0 { // they seemed lost to a read that came before the commit
-		var more Taken
-		more, err = r.take(ctx, taken.Lost, what.Count)
-		taken.Deliveries, taken.Lost = append(taken.Deliveries, more.Deliveries...), more.Lost
 	}
 	if err != nil {
+		r.gate = "" // a command without an answer is not to pass any more
 		return Taken{}, nil, err
 	}
-	g.moveOn(what.Leases, news, taken.Deliveries)
 	return taken, done, nil
+}
+
+// commitReadOne is for one server, and an open gate. Behind the read it looks at the lease that was committed last: a Redis
+// that knows of that commit knows of all before it.
+func (r *Reader) commitReadOne(ctx context.Context, batches []Batch, window time.Duration, what Reading) (taken Taken, done []int, err error) {
+	g, n := r.g, len(batches)
+	calls := make([][]any, n, n+2)
+	for i := range batches {
+		calls[i] = g.commitArgs(&batches[i], window)
+	}
+	last := slices.MaxFunc(what.Leases, func(a, b *Lease) int { return cmp.Compare(a.last, b.last) })
+	if n > 0 {
+		last = batches[n-1].Lease
+	}
+	got := g.c.send(ctx, append(calls, r.readArgs(what), []any{"GET", g.lease[last.Partition]}))
+	again := g.c.sendText(ctx, commit, calls, got[:n])
+	answers, err := values(got[:n])
+	if err != nil {
+		return taken, nil, err
+	}
+	done = g.committed(batches, answers)
+	read, look := got[n], got[n+1]
+	if r.closed(read.err) {
+		taken, err = r.enter(ctx, what)
+		return taken, done, err
+	}
+	if look.err != nil {
+		return taken, nil, look.err
+	}
+	if taken.Deliveries, err = g.parseDeliveries(read); err != nil || look.value == last.value(last.commits) && !again {
+		return taken, done, err
+	}
+	held, err := g.look(ctx, what.Leases)
+	for i, l := range what.Leases {
+		if !held[i] {
+			taken.Lost = append(taken.Lost, l)
+		}
+	}
+	taken.Deliveries = slices.DeleteFunc(taken.Deliveries, func(d Delivery) bool { // those are pending, for the next owner
+		return slices.ContainsFunc(taken.Lost, func(l *Lease) bool { return l.Partition == d.Partition })
+	})
+	return taken, done, err
 }
 
 // commitReadMulti takes from those partitions only that have news, and now and then from all: a lease that is over has
@@ -143,35 +156,42 @@ func (r *Reader) commitReadMulti(ctx context.Context, batches []Batch, window ti
 	if err != nil {
 		return Taken{}, nil, err
 	}
-	r.g.moveOn(leases, nil, taken.Deliveries)
 	return taken, done, nil
 }
 
 // take reads without waiting.
-func (r *Reader) take(ctx context.Context, leases []*Lease, count int) (Taken, error) {
-	groups := [][]*Lease{leases}
-	if r.g.multiSlot {
-		groups = nil
-		for i := range leases {
-			groups = append(groups, leases[i:i+1])
+func (r *Reader) take(ctx context.Context, leases []*Lease, count int) (taken Taken, err error) {
+	g := r.g
+	calls := make([][]any, len(leases))
+	for i, l := range leases {
+		keys := []string{g.lease[l.Partition], g.in[l.Partition]}
+		calls[i] = takeNew.call(keys, l.value(l.commits), g.name, g.consumer, count)
+	}
+	got := g.c.send(ctx, calls)
+	g.c.sendText(ctx, takeNew, calls, got)
+	for i, l := range leases {
+		if got[i].value == int64(LeaseLost) {
+			taken.Lost = append(taken.Lost, l)
+			continue
 		}
-	}
-	calls := make([][]any, len(groups))
-	for i, group := range groups {
-		calls[i] = r.g.takeArgs(group, nil, count)
-	}
-	got := r.g.c.send(ctx, calls)
-	r.g.c.sendText(ctx, takeNew, calls, got)
-	var all Taken
-	for i, group := range groups {
-		taken, err := r.g.parseTaken(group, got[i])
+		more, err := g.parseDeliveries(got[i])
 		if err != nil {
 			return Taken{}, err
 		}
-		all.Deliveries, all.Lost = append(all.Deliveries, taken.Deliveries...), append(all.Lost, taken.Lost...)
+		if len(more) > 0 {
+			l.after = more[len(more)-1].ID
+		}
+		taken.Deliveries = append(taken.Deliveries, more...)
 	}
-	return all, nil
+	return taken, nil
 }
+
+// takeNew answers [LeaseLost], or what XREADGROUP answers. (In a script it does not wait.)
+//
+// KEYS: lease, `in` stream. ARGV: value of the lease, group, consumer, most entries.
+var takeNew = newScript(`
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return ` + strconv.Itoa(LeaseLost) + ` end
+return redis.pcall('XREADGROUP', 'GROUP', ARGV[2], ARGV[3], 'COUNT', ARGV[4], 'STREAMS', KEYS[2], '>')`)
 
 // wait returns the partitions that have news, and where, as soon as there are any, and none at the end of block.
 func (r *Reader) wait(ctx context.Context, leases []*Lease, block time.Duration) (map[int]stream.ID, error) {

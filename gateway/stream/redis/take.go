@@ -1,11 +1,13 @@
 package redis
 
 import (
+	"context"
+	"crypto/rand"
 	"fmt"
-	"slices"
+	"strings"
 	"time"
 
-	"github.com/millracehq/millrace/gateway/stream"
+	goredis "github.com/redis/go-redis/v9"
 )
 
 // Reading says what to read: up to Count new entries of each of the partitions that the leases are for. Without any it
@@ -16,111 +18,154 @@ type Reading struct {
 	Block  time.Duration
 }
 
-// Taken is what a [Group.Read] has got.
+// Taken is what a [Reader.Read] has got.
 type Taken struct {
 	Deliveries []Delivery // those of one partition together and in their order
-	Lost       []*Lease   // they are over: nothing was read under them
+	Lost       []*Lease   // they are over: nothing is delivered under them
 }
 
-// waitArgs have one entry of each stream end the wait; its content does not matter.
-func (g *Group) waitArgs(r Reading) []any {
-	args := make([]any, 0, 6+2*len(r.Leases))
-	args = append(args, "XREAD", "COUNT", 1, "BLOCK", r.Block.Milliseconds(), "STREAMS")
-	for _, l := range r.Leases {
-		args = append(args, g.in[l.Partition])
+// covers reports whether the gate was opened for all of the leases.
+func (r *Reader) covers(leases []*Lease) bool {
+	for _, l := range leases {
+		if l.gate != r.gate {
+			return false
+		}
 	}
-	for _, l := range r.Leases {
-		args = append(args, l.after.String())
+	return r.gate != ""
+}
+
+// enter opens a gate for the leases that are held, and reads through it.
+func (r *Reader) enter(ctx context.Context, what Reading) (taken Taken, err error) {
+	for {
+		held, lost, err := r.open(ctx, what.Leases)
+		taken.Lost = append(taken.Lost, lost...)
+		if what.Leases = held; err != nil || len(held) == 0 {
+			return taken, err
+		}
+		read := r.g.c.send(ctx, [][]any{r.readArgs(what)})[0]
+		if r.closed(read.err) { // one more lease is lost, or was a moment ago
+			continue
+		}
+		taken.Deliveries, err = r.g.parseDeliveries(read)
+		return taken, err
+	}
+}
+
+// open makes a new gate, and says which leases it is for.
+func (r *Reader) open(ctx context.Context, leases []*Lease) (held, lost []*Lease, err error) {
+	g, n := r.g, len(leases)
+	gate := g.gate[leases[0].Partition] + ":" + rand.Text()
+	keys := make([]string, 1+2*n)
+	argv := make([]any, 1+n)
+	keys[0], argv[0] = gate, g.name
+	for i, l := range leases {
+		keys[1+i], keys[1+n+i], argv[1+i] = g.lease[l.Partition], g.gate[l.Partition], l.value(l.commits)
+	}
+	got, err := g.c.eval(ctx, openGate, openGate.call(keys, argv...))
+	if err != nil {
+		return nil, nil, err
+	}
+	places, _ := got[0].([]any)
+	if len(places) != n {
+		return nil, nil, fmt.Errorf("%w: %T for a gate", errReply, got[0])
+	}
+	for i, l := range leases {
+		if places[i] != int64(1) {
+			lost = append(lost, l)
+			continue
+		}
+		l.gate = gate
+		held = append(held, l)
+	}
+	r.gate = gate
+	return held, lost, nil
+}
+
+// closeGate is the beginning of scripts after which no read may pass that was meant to before. A partition's gate key names
+// the stream that those reads go through.
+const closeGate = `
+local function close(key)
+	local gate = redis.call('GET', key)
+	if gate then redis.call('DEL', gate) end
+end
+`
+
+// openGate answers 1 for each lease that is held and 0 for each that is not.
+//
+// KEYS: the gate, leases, and as many gate keys. ARGV: group, values of the leases.
+var openGate = newScript(closeGate + `
+local n = (#KEYS - 1) / 2
+local held, some = {}, false
+for i = 1, n do
+	held[i] = 0
+	if redis.call('GET', KEYS[1 + i]) == ARGV[1 + i] then
+		held[i], some = 1, true
+		close(KEYS[1 + n + i])
+		redis.call('SET', KEYS[1 + n + i], KEYS[1])
+	end
+end
+if some then redis.call('XGROUP', 'CREATE', KEYS[1], ARGV[1], '$', 'MKSTREAM') end
+return held`)
+
+// closed reports whether a read found no gate. One that did not wait is told the key; one that waited may not be.
+func (r *Reader) closed(err error) bool {
+	return goredis.HasErrorPrefix(err, "UNBLOCKED") || goredis.HasErrorPrefix(err, "NOGROUP") &&
+		(strings.Contains(err.Error(), r.gate) || strings.Contains(err.Error(), "blocked on"))
+}
+
+// readArgs are XREADGROUP over the partitions and the gate, which never has an entry: Redis refuses the whole command where
+// a stream that it names is not there, and ends its wait when one goes.
+func (r *Reader) readArgs(what Reading) []any {
+	args := make([]any, 0, 11+2*len(what.Leases))
+	args = append(args, "XREADGROUP", "GROUP", r.g.name, r.g.consumer, "COUNT", what.Count)
+	if what.Block >= time.Millisecond { // BLOCK 0 is for ever
+		args = append(args, "BLOCK", what.Block.Milliseconds())
+	}
+	args = append(args, "STREAMS", r.gate) // miniredis reads what stands before it
+	for _, l := range what.Leases {
+		args = append(args, r.g.in[l.Partition])
+	}
+	for range len(what.Leases) + 1 {
+		args = append(args, ">")
 	}
 	return args
 }
 
-// takeArgs are for a read behind the commits of batches: it finds their leases as those have left them.
-func (g *Group) takeArgs(leases []*Lease, batches []Batch, count int) []any {
-	keys := make([]string, 2*len(leases))
-	argv := make([]any, 3, 3+len(leases))
-	argv[0], argv[1], argv[2] = g.name, g.consumer, count
+// look says of each lease whether it is what it is known to be.
+func (g *Group) look(ctx context.Context, leases []*Lease) ([]bool, error) {
+	keys := make([]string, len(leases))
 	for i, l := range leases {
-		keys[i], keys[len(leases)+i] = g.lease[l.Partition], g.in[l.Partition]
-		n := l.commits
-		if slices.ContainsFunc(batches, func(b Batch) bool { return b.Lease == l }) {
-			n++
-		}
-		argv = append(argv, l.value(n))
+		keys[i] = g.lease[l.Partition]
 	}
-	return takeNew.call(keys, argv...)
+	values, err := g.c.rdb.MGet(ctx, keys...).Result()
+	held := make([]bool, len(leases))
+	for i := range values {
+		held[i] = values[i] == leases[i].value(leases[i].commits)
+	}
+	return held, err
 }
 
-// takeNew answers the places of leases that are lost, and what XREADGROUP answers for the others. (In a script it does not wait.)
-//
-// KEYS: leases, and as many `in` streams. ARGV: group, consumer, most entries of a stream, values of the leases.
-var takeNew = newScript(`
-local n = #KEYS / 2
-local values = redis.call('MGET', unpack(KEYS, 1, n))
-local read = {'XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', ARGV[3], 'STREAMS'}
-local lost, held = {}, 0
-for i = 1, n do
-	if values[i] == ARGV[3 + i] then
-		held = held + 1
-		read[7 + held] = KEYS[n + i]
-	else
-		lost[#lost + 1] = i
-	end
-end
-if held == 0 then return {lost, false} end
-for i = 1, held do read[7 + held + i] = '>' end
-local got = redis.pcall(unpack(read))
-if got and got.err then return got end
-return {lost, got}`)
-
-func (g *Group) parseTaken(leases []*Lease, answer result) (taken Taken, err error) {
-	if answer.err != nil {
-		return taken, groupError(answer.err)
+// parseDeliveries reads the answer of XREADGROUP, which is nil where there is nothing new.
+func (g *Group) parseDeliveries(read result) ([]Delivery, error) {
+	if read.err != nil {
+		return nil, groupError(read.err)
 	}
-	list, _ := answer.value.([]any)
-	if len(list) != 2 {
-		return taken, fmt.Errorf("%w: %T for what was taken", errReply, answer.value)
+	if read.value == nil {
+		return nil, nil
 	}
-	lost, _ := list[0].([]any)
-	for _, place := range lost {
-		if i, ok := place.(int64); ok && i >= 1 && int(i) <= len(leases) {
-			taken.Lost = append(taken.Lost, leases[i-1])
-		}
-	}
-	if list[1] == nil {
-		return taken, nil
-	}
-	streams, err := parseStreams(list[1])
+	streams, err := parseStreams(read.value)
 	if err != nil {
-		return taken, err
+		return nil, err
 	}
+	var out []Delivery
 	for _, s := range streams {
 		p, ok := g.byKey[s.Key]
 		if !ok {
-			return taken, fmt.Errorf("%w: stream %q was not asked for", errReply, s.Key)
+			return nil, fmt.Errorf("%w: stream %q was not asked for", errReply, s.Key)
 		}
 		for _, e := range s.Entries {
-			taken.Deliveries = append(taken.Deliveries, Delivery{Ref: Ref{Partition: p, ID: e.ID}, Fields: e.Fields, Attempt: 1})
+			out = append(out, Delivery{Ref: Ref{Partition: p, ID: e.ID}, Fields: e.Fields, Attempt: 1})
 		}
 	}
-	return taken, nil
-}
-
-// moveOn sets where to wait next: behind what was taken, or where nothing was, behind what ended the wait, which another
-// consumer has taken then.
-func (g *Group) moveOn(leases []*Lease, news []Entries, taken []Delivery) {
-	last := make(map[int]stream.ID, len(leases))
-	for _, s := range news {
-		for _, e := range s.Entries {
-			last[g.byKey[s.Key]] = e.ID
-		}
-	}
-	for i := range taken {
-		last[taken[i].Partition] = taken[i].ID
-	}
-	for _, l := range leases {
-		if id, ok := last[l.Partition]; ok {
-			l.after = id
-		}
-	}
+	return out, nil
 }
