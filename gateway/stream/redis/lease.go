@@ -150,6 +150,20 @@ var renew = newScript(isHeld + `
 if not held then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])`)
 
+// look says of each lease whether it is what it is known to be.
+func (g *Group) look(ctx context.Context, leases []*Lease) ([]bool, error) {
+	keys := make([]string, len(leases))
+	for i, l := range leases {
+		keys[i] = g.lease[l.Partition]
+	}
+	values, err := g.c.rdb.MGet(ctx, keys...).Result()
+	held := make([]bool, len(leases))
+	for i := range values {
+		held[i] = values[i] == leases[i].value(leases[i].commits)
+	}
+	return held, err
+}
+
 // Release gives leases back, so that others need not wait for their end. Where nothing is pending for the consumer it leaves
 // the group of that partition; elsewhere its entries are there for the next owner.
 func (g *Group) Release(ctx context.Context, leases []*Lease) error {

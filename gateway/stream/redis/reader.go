@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -158,40 +157,6 @@ func (r *Reader) commitReadMulti(ctx context.Context, batches []Batch, window ti
 	}
 	return taken, done, nil
 }
-
-// take reads without waiting.
-func (r *Reader) take(ctx context.Context, leases []*Lease, count int) (taken Taken, err error) {
-	g := r.g
-	calls := make([][]any, len(leases))
-	for i, l := range leases {
-		keys := []string{g.lease[l.Partition], g.in[l.Partition]}
-		calls[i] = takeNew.call(keys, l.value(l.commits), g.name, g.consumer, count)
-	}
-	got := g.c.send(ctx, calls)
-	g.c.sendText(ctx, takeNew, calls, got)
-	for i, l := range leases {
-		if got[i].value == int64(LeaseLost) {
-			taken.Lost = append(taken.Lost, l)
-			continue
-		}
-		more, err := g.parseDeliveries(got[i])
-		if err != nil {
-			return Taken{}, err
-		}
-		if len(more) > 0 {
-			l.after = more[len(more)-1].ID
-		}
-		taken.Deliveries = append(taken.Deliveries, more...)
-	}
-	return taken, nil
-}
-
-// takeNew answers [LeaseLost], or what XREADGROUP answers. (In a script it does not wait.)
-//
-// KEYS: lease, `in` stream. ARGV: value of the lease, group, consumer, most entries.
-var takeNew = newScript(`
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return ` + strconv.Itoa(LeaseLost) + ` end
-return redis.pcall('XREADGROUP', 'GROUP', ARGV[2], ARGV[3], 'COUNT', ARGV[4], 'STREAMS', KEYS[2], '>')`)
 
 // wait returns the partitions that have news, and where, as soon as there are any, and none at the end of block.
 func (r *Reader) wait(ctx context.Context, leases []*Lease, block time.Duration) (map[int]stream.ID, error) {

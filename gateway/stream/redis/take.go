@@ -2,12 +2,9 @@ package redis
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
-	"strings"
+	"strconv"
 	"time"
-
-	goredis "github.com/redis/go-redis/v9"
 )
 
 // Reading says what to read: up to Count new entries of each of the partitions that the leases are for. Without any it
@@ -22,95 +19,6 @@ type Reading struct {
 type Taken struct {
 	Deliveries []Delivery // those of one partition together and in their order
 	Lost       []*Lease   // they are over: nothing is delivered under them
-}
-
-// covers reports whether the gate was opened for all of the leases.
-func (r *Reader) covers(leases []*Lease) bool {
-	for _, l := range leases {
-		if l.gate != r.gate {
-			return false
-		}
-	}
-	return r.gate != ""
-}
-
-// enter opens a gate for the leases that are held, and reads through it.
-func (r *Reader) enter(ctx context.Context, what Reading) (taken Taken, err error) {
-	for {
-		held, lost, err := r.open(ctx, what.Leases)
-		taken.Lost = append(taken.Lost, lost...)
-		if what.Leases = held; err != nil || len(held) == 0 {
-			return taken, err
-		}
-		read := r.g.c.send(ctx, [][]any{r.readArgs(what)})[0]
-		if r.closed(read.err) { // one more lease is lost, or was a moment ago
-			continue
-		}
-		taken.Deliveries, err = r.g.parseDeliveries(read)
-		return taken, err
-	}
-}
-
-// open makes a new gate, and says which leases it is for.
-func (r *Reader) open(ctx context.Context, leases []*Lease) (held, lost []*Lease, err error) {
-	g, n := r.g, len(leases)
-	gate := g.gate[leases[0].Partition] + ":" + rand.Text()
-	keys := make([]string, 1+2*n)
-	argv := make([]any, 1+n)
-	keys[0], argv[0] = gate, g.name
-	for i, l := range leases {
-		keys[1+i], keys[1+n+i], argv[1+i] = g.lease[l.Partition], g.gate[l.Partition], l.value(l.commits)
-	}
-	got, err := g.c.eval(ctx, openGate, openGate.call(keys, argv...))
-	if err != nil {
-		return nil, nil, err
-	}
-	places, _ := got[0].([]any)
-	if len(places) != n {
-		return nil, nil, fmt.Errorf("%w: %T for a gate", errReply, got[0])
-	}
-	for i, l := range leases {
-		if places[i] != int64(1) {
-			lost = append(lost, l)
-			continue
-		}
-		l.gate = gate
-		held = append(held, l)
-	}
-	r.gate = gate
-	return held, lost, nil
-}
-
-// closeGate is the beginning of scripts after which no read may pass that was meant to before. A partition's gate key names
-// the stream that those reads go through.
-const closeGate = `
-local function close(key)
-	local gate = redis.call('GET', key)
-	if gate then redis.call('DEL', gate) end
-end
-`
-
-// openGate answers 1 for each lease that is held and 0 for each that is not.
-//
-// KEYS: the gate, leases, and as many gate keys. ARGV: group, values of the leases.
-var openGate = newScript(closeGate + `
-local n = (#KEYS - 1) / 2
-local held, some = {}, false
-for i = 1, n do
-	held[i] = 0
-	if redis.call('GET', KEYS[1 + i]) == ARGV[1 + i] then
-		held[i], some = 1, true
-		close(KEYS[1 + n + i])
-		redis.call('SET', KEYS[1 + n + i], KEYS[1])
-	end
-end
-if some then redis.call('XGROUP', 'CREATE', KEYS[1], ARGV[1], '$', 'MKSTREAM') end
-return held`)
-
-// closed reports whether a read found no gate. One that did not wait is told the key; one that waited may not be.
-func (r *Reader) closed(err error) bool {
-	return goredis.HasErrorPrefix(err, "UNBLOCKED") || goredis.HasErrorPrefix(err, "NOGROUP") &&
-		(strings.Contains(err.Error(), r.gate) || strings.Contains(err.Error(), "blocked on"))
 }
 
 // readArgs are XREADGROUP over the partitions and the gate, which never has an entry: Redis refuses the whole command where
@@ -129,20 +37,6 @@ func (r *Reader) readArgs(what Reading) []any {
 		args = append(args, ">")
 	}
 	return args
-}
-
-// look says of each lease whether it is what it is known to be.
-func (g *Group) look(ctx context.Context, leases []*Lease) ([]bool, error) {
-	keys := make([]string, len(leases))
-	for i, l := range leases {
-		keys[i] = g.lease[l.Partition]
-	}
-	values, err := g.c.rdb.MGet(ctx, keys...).Result()
-	held := make([]bool, len(leases))
-	for i := range values {
-		held[i] = values[i] == leases[i].value(leases[i].commits)
-	}
-	return held, err
 }
 
 // parseDeliveries reads the answer of XREADGROUP, which is nil where there is nothing new.
@@ -169,3 +63,37 @@ func (g *Group) parseDeliveries(read result) ([]Delivery, error) {
 	}
 	return out, nil
 }
+
+// take reads without waiting.
+func (r *Reader) take(ctx context.Context, leases []*Lease, count int) (taken Taken, err error) {
+	g := r.g
+	calls := make([][]any, len(leases))
+	for i, l := range leases {
+		keys := []string{g.lease[l.Partition], g.in[l.Partition]}
+		calls[i] = takeNew.call(keys, l.value(l.commits), g.name, g.consumer, count)
+	}
+	got := g.c.send(ctx, calls)
+	g.c.sendText(ctx, takeNew, calls, got)
+	for i, l := range leases {
+		if got[i].value == int64(LeaseLost) {
+			taken.Lost = append(taken.Lost, l)
+			continue
+		}
+		more, err := g.parseDeliveries(got[i])
+		if err != nil {
+			return Taken{}, err
+		}
+		if len(more) > 0 {
+			l.after = more[len(more)-1].ID
+		}
+		taken.Deliveries = append(taken.Deliveries, more...)
+	}
+	return taken, nil
+}
+
+// takeNew answers [LeaseLost], or what XREADGROUP answers. (In a script it does not wait.)
+//
+// KEYS: lease, `in` stream. ARGV: value of the lease, group, consumer, most entries.
+var takeNew = newScript(`
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return ` + strconv.Itoa(LeaseLost) + ` end
+return redis.pcall('XREADGROUP', 'GROUP', ARGV[2], ARGV[3], 'COUNT', ARGV[4], 'STREAMS', KEYS[2], '>')`)
