@@ -42,7 +42,7 @@ gorilla, gws, nats, socketio. Exits 1 when a contestant could not be measured to
 type options struct {
 	quick      bool
 	only, skip []string
-	measure    []string // names of measures; all when it is empty
+	measure    measures
 	variants   []contest.Contestant
 	out        string
 	render     string
@@ -89,14 +89,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 func parse(args []string) (o options, err error) {
-	var only, skip, measures string
+	var only, skip, measure string
 	var rounds, connections int
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.BoolVar(&o.quick, "quick", false, "")
 	fs.StringVar(&only, "only", "", "")
 	fs.StringVar(&skip, "skip", "", "")
-	fs.StringVar(&measures, "measure", "", "")
+	fs.StringVar(&measure, "measure", "", "")
 	fs.Func("variant", "", func(text string) error {
 		c, err := contest.Variant(text)
 		o.variants = append(o.variants, c)
@@ -115,7 +115,7 @@ func parse(args []string) (o options, err error) {
 	names := func(text string) []string {
 		return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
 	}
-	o.only, o.skip, o.measure = names(only), names(skip), names(measures)
+	o.only, o.skip, o.measure = names(only), names(skip), names(measure)
 	for _, name := range o.measure {
 		if !slices.Contains(measureNames, name) {
 			return o, fmt.Errorf("--measure: %q is none of %s", name, strings.Join(measureNames, ", "))
@@ -161,7 +161,7 @@ func measure(ctx context.Context, o options, stderr io.Writer) (*results.Run, er
 		r.Contestants = append(r.Contestants, results.Entrant{Name: c.Name, About: c.About})
 	}
 	r.LeftOut = leftOut(chosen)
-	total := estimate(o.size, chosen)
+	total := estimate(o.size, chosen, o.measure)
 	fmt.Fprintf(stderr, "bench: %d contestants, %d round(s), about %v. Leave the machine alone meanwhile.\n", len(chosen), o.size.Rounds, total.Round(time.Minute))
 	began := time.Now()
 	for round := 1; round <= o.size.Rounds; round++ {

@@ -106,3 +106,24 @@ func TestPrepareSaysWhatToDo(t *testing.T) {
 		t.Errorf("error %v, want one that names --skip gws", err)
 	}
 }
+
+// TestEstimate: what is not measured takes no time.
+func TestEstimate(t *testing.T) {
+	size, err := newSize(false, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chosen, err := contest.Select([]string{"direct"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := estimate(size, chosen, nil)
+	if named := estimate(size, chosen, measureNames); named != all {
+		t.Errorf("%v for all measures by name, %v without names", named, all)
+	}
+	for _, name := range measureNames {
+		if one := estimate(size, chosen, measures{name}); one <= 0 || one >= all {
+			t.Errorf("%v for %s, %v for all", one, name, all)
+		}
+	}
+}

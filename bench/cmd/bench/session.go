@@ -6,7 +6,6 @@ import (
 	"io"
 	"math"
 	"os"
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -22,7 +21,7 @@ type session struct {
 	paths      contest.Paths
 	size       results.Size
 	settle     time.Duration // before memory is measured
-	measure    []string      // names of measures; all when it is empty
+	measure    measures
 	progress   io.Writer
 
 	stack *contest.Stack
@@ -90,23 +89,9 @@ func (s *session) memory(ctx context.Context) (int64, error) {
 	return s.stack.Memory(ctx)
 }
 
-// What is measured once the connections are there, in this order.
-const (
-	deliveries = "deliveries" // at fixed rates
-	requests   = "requests"
-	highest    = "highest" // one publication at a time
-	bursts     = "bursts"  // the highest rate of ten at a time
-)
-
-var measureNames = []string{deliveries, requests, highest, bursts}
-
-func (s *session) wants(measure string) bool {
-	return len(s.measure) == 0 || slices.Contains(s.measure, measure)
-}
-
 // traffic measures deliveries and replies at fixed rates, then the highest rates.
 func (s *session) traffic(ctx context.Context, row *results.Row) (err error) {
-	if s.wants(deliveries) {
+	if s.measure.want(deliveries) {
 		for _, rate := range s.size.Rates {
 			t, err := s.steady(ctx, float64(rate), generator.Load{Rate: float64(rate) / subscribers})
 			if err != nil {
@@ -116,7 +101,7 @@ func (s *session) traffic(ctx context.Context, row *results.Row) (err error) {
 			row.Rates = append(row.Rates, *t)
 		}
 	}
-	if s.wants(requests) && s.contestant.Asks {
+	if s.measure.want(requests) && s.contestant.Asks {
 		t, err := s.steady(ctx, float64(s.size.Requests), generator.Load{Rate: float64(s.size.Requests), Requests: true})
 		if err != nil {
 			return err
@@ -124,12 +109,12 @@ func (s *session) traffic(ctx context.Context, row *results.Row) (err error) {
 		s.say("%d requests/s: %.1f us, p99 %.1f ms, %d lost", s.size.Requests, t.CPU[contest.Server], t.P99, t.Lost())
 		row.Requests = t
 	}
-	if s.wants(highest) {
+	if s.measure.want(highest) {
 		if row.Highest, err = s.highest(ctx, generator.Plain); err != nil {
 			return err
 		}
 	}
-	if s.wants(bursts) {
+	if s.measure.want(bursts) {
 		if err := s.gen.Bring(ctx, s.size.Connections, generator.Many, s.size.ConnectRate); err != nil {
 			return err
 		}

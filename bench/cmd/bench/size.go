@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/millracehq/millrace/bench/internal/contest"
@@ -39,16 +40,42 @@ func newSize(quick bool, rounds, connections int) (results.Size, error) {
 	return s, nil
 }
 
+// measures are names of what is measured once the connections are there; none are all. It is done in the order of measureNames.
+type measures []string
+
+const (
+	deliveries = "deliveries" // at fixed rates
+	requests   = "requests"
+	highest    = "highest" // one publication at a time
+	bursts     = "bursts"  // the highest rate of ten at a time
+)
+
+var measureNames = measures{deliveries, requests, highest, bursts}
+
+func (m measures) want(name string) bool { return len(m) == 0 || slices.Contains(m, name) }
+
 // estimate is roughly how long everything takes: ten steps a search, and a bad one is waited out and tried twice.
-func estimate(s results.Size, chosen []contest.Contestant) time.Duration {
+func estimate(s results.Size, chosen []contest.Contestant, measure measures) time.Duration {
 	seconds := func(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
 	connecting := 4*time.Second + 2*settle + seconds(float64(s.Connections)/s.ConnectRate)
-	traffic := connecting + seconds(1.4*s.Seconds*float64(len(s.Rates)+1)) + 2*seconds(14*(s.StepSeconds+0.5))
+	steady, search := seconds(1.4*s.Seconds), seconds(14*(s.StepSeconds+0.5))
 	var all time.Duration
 	for _, c := range chosen {
 		all += connecting
-		if !c.Connect {
-			all += traffic
+		if c.Connect {
+			continue
+		}
+		if measure.want(deliveries) {
+			all += steady * time.Duration(len(s.Rates))
+		}
+		if measure.want(requests) && c.Asks {
+			all += steady
+		}
+		if measure.want(highest) {
+			all += search
+		}
+		if measure.want(bursts) {
+			all += connecting + search // with more subscriptions
 		}
 	}
 	return all * time.Duration(s.Rounds)
