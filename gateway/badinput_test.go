@@ -226,6 +226,42 @@ func TestHeartbeat(t *testing.T) {
 	})
 }
 
+// TestPingGoesOutWithNews: who is silent but hears something all the time is asked for life in a write with something else.
+func TestPingGoesOutWithNews(t *testing.T) {
+	g := newTestGateway(t, Config{Heartbeat: 8 * time.Second}) // the first pings are due after 4 to 8 s, and go out 1 s before
+	const readers = 5
+	pings := make(chan []byte, readers)
+	for range readers {
+		w := g.wire().upgrade(masked(ws.OpText, "sub 1 direct:x")...)
+		if f := w.frame(); !strings.HasPrefix(string(f.Payload), "ok 1") {
+			t.Fatalf("%q", f.Payload)
+		}
+		go func() {
+			for buf := make([]byte, 4096); ; {
+				n, err := w.Conn.Read(buf)
+				if got := buf[:n]; err != nil || bytes.HasPrefix(got, []byte{0x89, 0}) {
+					pings <- bytes.Clone(got)
+					return
+				}
+			}
+		}()
+	}
+	pub := g.wire().upgrade()
+	every := time.NewTicker(50 * time.Millisecond)
+	defer every.Stop()
+	for seen := 0; seen < 2; {
+		select {
+		case got := <-pings:
+			if !bytes.Contains(got, []byte("news")) {
+				t.Errorf("%q with a ping", got)
+			}
+			seen++
+		case <-every.C:
+			pub.send(masked(ws.OpText, "pub - direct:x\nnews"))
+		}
+	}
+}
+
 func TestSlowConsumerIsClosed(t *testing.T) {
 	g := newTestGateway(t, Config{OutboxBytes: 256 << 10})
 	w := g.wire()

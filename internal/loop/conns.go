@@ -170,7 +170,7 @@ func (l *Loop) CloseAfterFlush(c Conn) {
 }
 
 func (l *Loop) shutWhenSent(c Conn, r *record) {
-	if r.state == stateClosing && r.out == 0 && r.flags&flagShut == 0 {
+	if r.state == stateClosing && r.out <= 0 && r.flags&flagShut == 0 {
 		if r.flags&flagTLS != 0 && !l.goodbye(c, r) {
 			return
 		}
@@ -197,7 +197,7 @@ func (l *Loop) bury() {
 		if r.tail != 0 {
 			l.tails.drop(r.tail)
 		}
-		if r.out != 0 {
+		if r.out > 0 {
 			l.closeOutbox(r)
 		}
 		why, h, unheard := r.why, l.handlerOf(c, r), r.flags&flagProxy != 0

@@ -71,6 +71,9 @@ type Loop struct {
 	stopped  bool
 	deaf     bool // out of descriptors: the listening socket is not watched
 	vector   [maxVector]unix.Iovec
+	owed     []byte // what the records that are owing are owed
+	paying   []byte // that, and what it goes out with
+	near     uint32 // of Near, so that the compiler leaves its looks in
 	counts   counts
 }
 
@@ -310,7 +313,7 @@ func (l *Loop) handle(ev *unix.EpollEvent) {
 		l.connected(c, r)
 		return
 	}
-	if ev.Events&unix.EPOLLOUT != 0 && r.out != 0 && l.flush(c, r) {
+	if ev.Events&unix.EPOLLOUT != 0 && r.out > 0 && l.flush(c, r) {
 		l.emptied(c, r)
 	}
 	if ev.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {

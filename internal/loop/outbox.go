@@ -49,7 +49,11 @@ func (l *Loop) send(c Conn, b []byte, shared bool) Result {
 		return l.sendSealed(c, r, b, shared)
 	}
 	if r.out != 0 {
-		return l.queue(c, r, b, false, shared)
+		if r.out > 0 {
+			return l.queue(c, r, b, false, shared)
+		}
+		r.out = 0
+		b, shared = l.withOwed(b), true
 	}
 	l.counts.Sends++
 	n, errno := send(r.fd, b)
@@ -107,7 +111,7 @@ func (l *Loop) share() int {
 // Unsent is how many bytes wait in the outbox of c; 0 when it has none, or is gone.
 func (l *Loop) Unsent(c Conn) int {
 	r := l.record(c)
-	if r == nil || r.out == 0 {
+	if r == nil || r.out <= 0 {
 		return 0
 	}
 	return l.outs.boxes[r.out].bytes
@@ -136,7 +140,7 @@ func (l *Loop) Room(c Conn) int {
 // a buffer of which a part has gone out stays.
 func (l *Loop) DropUnsent(c Conn) int {
 	r := l.record(c)
-	if r == nil || r.out == 0 {
+	if r == nil || r.out <= 0 {
 		return 0
 	}
 	o := l.outs.boxes[r.out]

@@ -13,7 +13,7 @@ type record struct {
 	due   uint32 // tick of the timer
 	heard uint32 // tick at which the last byte came
 	tail  int32  // unread bytes, index in Loop.tails; 0: none
-	out   int32  // unsent bytes, index in Loop.outboxes; 0: none
+	out   int32  // unsent bytes, index in Loop.outboxes; 0: none, owing: none, but Loop.owed
 }
 
 type state uint8

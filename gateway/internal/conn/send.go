@@ -62,15 +62,6 @@ func (s *Server) PushCopy(seat int32, b []byte) bool {
 	return s.loop.SendCopy(c, b) != loop.Full
 }
 
-func (s *Server) send(c loop.Conn, b []byte) {
-	if s.outConn == c {
-		s.flush()
-	}
-	if s.loop.Send(c, b) == loop.Full {
-		s.Slow(c)
-	}
-}
-
 // Slow ends a connection that does not read what it is sent: what has not begun to go out is dropped, so that the
 // word about it fits.
 func (s *Server) Slow(c loop.Conn) {

@@ -18,6 +18,9 @@ const (
 	frameSeconds   = 30
 )
 
+// early is the part of a heartbeat before its end in which a ping that is not due yet goes out with something else.
+const early = 8
+
 // Config of a Server.
 type Config struct {
 	Path      string        // of the WebSocket
@@ -75,6 +78,7 @@ type flags uint8
 const (
 	flagPaused  flags = 1 << iota // not read, for want of room behind: silence is not its fault
 	flagFresh                     // the first ping goes out early, by seat, to spread a storm's pings
+	flagOwed                      // a ping goes out with whatever is sent next
 	flagDeflate                   // permessage-deflate was agreed on
 )
 
@@ -185,23 +189,37 @@ func (s *Server) Timer(c loop.Conn) {
 	case quiet >= s.dead:
 		s.closeFor(c, ReasonHeartbeat, protocol.CloseHeartbeat, 0, "nothing heard for 2.5 heartbeats")
 		return
-	case quiet >= s.beat || st.flags&flagFresh != 0 && quiet >= s.beat-s.spread(c):
-		st.flags &^= flagFresh
-		s.send(c, pingFrame)
+	case quiet >= s.due(c, st):
+		st.flags &^= flagFresh | flagOwed
+		if s.loop.Pay(c, pingFrame) == loop.Full {
+			s.Slow(c)
+		}
+	case quiet >= s.due(c, st)-s.beat/early:
+		if st.flags&flagOwed == 0 {
+			st.flags |= flagOwed
+			s.loop.Owe(c, pingFrame)
+		}
+	case st.flags&flagOwed != 0: // it went out with something else, and was answered
+		st.flags &^= flagFresh | flagOwed
 	}
 	s.arm(c, st)
 }
 
-// spread moves the first ping forward by up to half a heartbeat, by seat.
-func (s *Server) spread(c loop.Conn) int { return int(c.Seat) % (s.beat/2 + 1) }
+// due is for how many seconds c may be silent before it is sent a ping.
+func (s *Server) due(c loop.Conn, st *state) int {
+	if st.flags&flagFresh != 0 {
+		return s.beat - int(c.Seat)%(s.beat/2+1)
+	}
+	return s.beat
+}
 
 // arm asks for the next time at which anything of c can be due. A frame that begins meanwhile is due later than any
 // of these, because no wait is longer than 30 seconds.
 func (s *Server) arm(c loop.Conn, st *state) {
 	now, quiet := s.loop.Tick(), s.loop.Quiet(c)
-	next := s.beat - quiet
-	if st.flags&flagFresh != 0 {
-		next -= s.spread(c)
+	next := s.due(c, st) - quiet
+	if next > s.beat/early {
+		next -= s.beat / early
 	}
 	if quiet >= s.beat {
 		next = min(s.beat, s.dead-quiet)

@@ -11,6 +11,8 @@ type Conns interface {
 	Push(seat int32, b []byte) bool
 	// PushCopy is Push from a buffer that will be used again.
 	PushCopy(seat int32, b []byte) bool
+	// Near says that these are pushed to next.
+	Near(seats []int32)
 	// Room is how many bytes Push takes now, about; idle means that nothing waits: then it takes any one frame.
 	Room(seat int32) (bytes int, idle bool)
 	// Gap tells a subscriber that publications are lost to it, and that it is live from a position.

@@ -83,6 +83,7 @@ func (w *world) Push(seat int32, b []byte) bool {
 	return true
 }
 func (w *world) PushCopy(seat int32, b []byte) bool { return w.Push(seat, b) }
+func (w *world) Near([]int32)                       {}
 func (w *world) Room(seat int32) (int, bool) {
 	c := w.conns[seat]
 	return max(0, c.bound-c.bytes), c.bytes == 0

@@ -22,6 +22,7 @@ func (f *fakeConns) Push(seat int32, b []byte) bool {
 	return true
 }
 func (f *fakeConns) PushCopy(seat int32, b []byte) bool { return f.Push(seat, bytes.Clone(b)) }
+func (f *fakeConns) Near([]int32)                       {}
 func (f *fakeConns) Room(int32) (int, bool)             { return 1 << 20, true }
 func (f *fakeConns) Gap(int32, string, stream.Position) { panic("a gap") }
 func (f *fakeConns) Slow(int32)                         { panic("too slow") }
@@ -220,6 +221,7 @@ func checkInvariants(t *testing.T, h *Hub, subscriptions int) {
 
 type discard struct{}
 
+func (discard) Near([]int32)                       {}
 func (discard) Push(int32, []byte) bool            { return true }
 func (discard) PushCopy(int32, []byte) bool        { return true }
 func (discard) Room(int32) (int, bool)             { return 1 << 20, true }

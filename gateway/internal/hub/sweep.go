@@ -16,6 +16,9 @@ type sweep struct {
 // maxPacked is how many bytes may be packed before a step ends: some ms of work.
 const maxPacked = 256 << 10
 
+// near is how many connections are said to be next at a time.
+const near = 16
+
 // pend is what one channel has for its subscribers.
 type pend struct {
 	ch     *channel
@@ -60,6 +63,9 @@ func (h *Hub) Step(limit int) (more bool) {
 	}
 	end := min(s.at+limit, len(s.touched))
 	for s.packed = 0; s.at < end && s.packed < maxPacked; {
+		if s.at%near == 0 {
+			h.conns.Near(s.touched[s.at:min(s.at+near, len(s.touched))])
+		}
 		seat := s.touched[s.at]
 		s.at++
 		h.serve(seat)

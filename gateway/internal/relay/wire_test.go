@@ -308,5 +308,6 @@ type sweeping struct {
 }
 
 func (s *sweeping) Deliver(b *hub.Batch)        { s.h.Take(b) }
+func (s *sweeping) Near([]int32)                {}
 func (s *sweeping) Push(int32, []byte) bool     { s.pushed++; return true }
 func (s *sweeping) PushCopy(int32, []byte) bool { s.pushed++; return true }

@@ -18,6 +18,7 @@ type readWire struct {
 
 	// Owned by the home loop.
 	done   <-chan struct{} // closed when the lane is to end
+	xread  resp.XREAD
 	reply  resp.Reading
 	out    []delivery
 	key    string // of the last entry
@@ -63,7 +64,7 @@ func (w *readWire) ask() {
 		w.giveBack(nil)
 		return
 	}
-	w.wire.out = resp.AppendXREAD(w.wire.out, l.cursors, l.count, min(left, readBlock))
+	w.wire.out = w.xread.Append(w.wire.out, l.cursors, l.count, min(left, readBlock))
 	w.key, w.count, w.size, w.asking = "", 0, 0, true
 	w.home.Arm(w.conn, seconds(readBlock+w.r.cfg.Timeout))
 	if !w.send() {

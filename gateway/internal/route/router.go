@@ -222,6 +222,7 @@ func (r *Router) Stats() *Stats { return r.stats.Load() }
 // conns is the hub's way to connections and to the relay.
 type conns struct{ r *Router }
 
+func (c conns) Near(seats []int32)                 { c.r.loop.Near(seats) }
 func (c conns) Push(seat int32, b []byte) bool     { return c.r.conns.Push(seat, b) }
 func (c conns) PushCopy(seat int32, b []byte) bool { return c.r.conns.PushCopy(seat, b) }
 func (c conns) Room(seat int32) (bytes int, idle bool) {

@@ -1,18 +1,13 @@
 // Package resp is the part of Redis' protocol (RESP2) that the streams need on the way on which each microsecond counts: XADD
 // and XREAD written into a buffer, and their replies read from bytes as they come.
 //
-//	AppendXADD, AppendXREAD ─▶ bytes ─▶ Redis ─▶ bytes ─▶ Line (what XADD answers), Reading (what XREAD answers)
+//	AppendXADD, XREAD.Append ─▶ bytes ─▶ Redis ─▶ bytes ─▶ Line (what XADD answers), Reading (what XREAD answers)
 //
 // It is pure: no connection, no clock, nothing kept but the place in a reply. Everything else that is said to Redis goes through
 // go-redis, in stream/redis. Nothing is allocated per entry; strings are views of the buffer that they were read from.
 package resp
 
-import (
-	"strconv"
-	"time"
-
-	"github.com/millracehq/millrace/gateway/stream"
-)
+import "strconv"
 
 // AppendCommand writes one command of words (an array of bulk strings).
 func AppendCommand(b []byte, words ...string) []byte {
@@ -40,27 +35,6 @@ func AppendXADD(b []byte, key string, maxLen int64, fields []string) []byte {
 	b = appendBulk(b, "*")
 	for _, f := range fields {
 		b = appendBulk(b, f)
-	}
-	return b
-}
-
-// AppendXREAD writes XREAD COUNT count BLOCK ms STREAMS key … id …. BLOCK 0 would be for ever: at least a millisecond is asked for.
-func AppendXREAD(b []byte, cursors []stream.Cursor, count int, block time.Duration) []byte {
-	b = appendArray(b, 6+2*len(cursors))
-	b = appendBulk(b, "XREAD")
-	b = appendBulk(b, "COUNT")
-	b = appendInt(b, int64(count))
-	b = appendBulk(b, "BLOCK")
-	b = appendInt(b, max(block.Milliseconds(), 1))
-	b = appendBulk(b, "STREAMS")
-	for i := range cursors {
-		b = appendBulk(b, cursors[i].Key)
-	}
-	var id [41]byte
-	for i := range cursors {
-		text := cursors[i].ID.Append(id[:0])
-		b = append(appendLength(b, '$', len(text)), text...)
-		b = append(b, "\r\n"...)
 	}
 	return b
 }

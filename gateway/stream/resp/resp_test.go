@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -22,15 +23,41 @@ func TestAppend(t *testing.T) {
 		{"xadd bounded", "*8\r\n$4\r\nXADD\r\n$1\r\nk\r\n$6\r\nMAXLEN\r\n$1\r\n~\r\n$5\r\n10000\r\n$1\r\n*\r\n$1\r\nd\r\n$1\r\nx\r\n", AppendXADD(nil, "k", 10000, []string{"d", "x"})},
 		{
 			"xread", "*10\r\n$5\r\nXREAD\r\n$5\r\nCOUNT\r\n$2\r\n32\r\n$5\r\nBLOCK\r\n$1\r\n1\r\n$7\r\nSTREAMS\r\n$1\r\na\r\n$1\r\nb\r\n$3\r\n0-0\r\n$4\r\n12-3\r\n",
-			AppendXREAD(nil, []stream.Cursor{{Key: "a"}, {Key: "b", ID: stream.ID{MS: 12, Seq: 3}}}, 32, 0),
+			new(XREAD).Append(nil, []stream.Cursor{{Key: "a"}, {Key: "b", ID: stream.ID{MS: 12, Seq: 3}}}, 32, 0),
 		},
 	} {
 		if string(c.got) != c.want {
 			t.Errorf("%s: %q, want %q", c.name, c.got, c.want)
 		}
 	}
-	if got := string(AppendXREAD(nil, nil, 1, 1500*time.Millisecond)); !strings.Contains(got, "BLOCK\r\n$4\r\n1500\r\n") {
+	if got := string(new(XREAD).Append(nil, nil, 1, 1500*time.Millisecond)); !strings.Contains(got, "BLOCK\r\n$4\r\n1500\r\n") {
 		t.Errorf("block: %q", got)
+	}
+}
+
+// TestXREADAgain: whatever has moved, come or gone since the last time, the bytes are those of the first time.
+func TestXREADAgain(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	most := stream.ID{MS: 1<<64 - 1, Seq: 1<<64 - 1}
+	var again XREAD
+	var cursors []stream.Cursor
+	for i := range 2000 {
+		switch n, what := len(cursors), r.IntN(20); {
+		case n == 0 || what == 0:
+			cursors = append(cursors, stream.Cursor{Key: strconv.Itoa(r.IntN(100))})
+		case what == 1:
+			cursors = slices.Delete(cursors, n-1, n)
+		case what == 2:
+			cursors[r.IntN(n)].Key += "x"
+		case what == 3:
+			cursors[r.IntN(n)].ID = most
+		default:
+			cursors[r.IntN(n)].ID = stream.ID{MS: r.Uint64N(1 << r.UintN(50)), Seq: r.Uint64N(12)}
+		}
+		got, want := string(again.Append(nil, cursors, i, time.Second)), string(new(XREAD).Append(nil, cursors, i, time.Second))
+		if got != want {
+			t.Fatalf("%q, want %q", got, want)
+		}
 	}
 }
 
