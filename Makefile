@@ -190,7 +190,7 @@ rewards-highest: ## Find the highest rate of events that WORKERS sustain, from 3
 	$(GO) test ./e2e/rewards -run Load -v -timeout 0 -rate 3000 -rate-step 500 -load-for 15s -workers $(WORKERS)
 
 .PHONY: bench
-bench: ## Compare with a bare epoll loop and other servers, into bench/results (about an hour)
+bench: ## Compare with a bare epoll loop and other servers, into bench/results (about 70 minutes)
 	$(GO) run ./bench/cmd/bench $(BENCHARGS)
 
 .PHONY: bench-quick

@@ -128,7 +128,7 @@ func (s *session) steady(ctx context.Context, rate float64, l generator.Load) (*
 	if err := s.repair(ctx, generator.Plain); err != nil {
 		return nil, err
 	}
-	l.Duration = seconds(s.size.Seconds / 3)
+	l.Duration = seconds(warming(s.size.Seconds))
 	if _, err := s.gen.Run(ctx, l); err != nil {
 		return nil, err
 	}

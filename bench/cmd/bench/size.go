@@ -13,6 +13,7 @@ const (
 	subscribers = 100 // of a channel
 	few         = 100 // connections that are there before memory and accepting are measured
 	settle      = 2 * time.Second
+	warmUp      = 2.0        // seconds of a load before it is measured, at most a third of those that are
 	searchStart = 20_000     // deliveries/s
 	searchEnd   = 10_000_000 // where nobody comes
 	precision   = 1.06       // of a search: how far apart the highest good and the lowest bad rate may be
@@ -22,7 +23,7 @@ const (
 func newSize(quick bool, rounds, connections int) (results.Size, error) {
 	s := results.Size{
 		Connections: 15_000, PerClient: 10, Body: 128, ConnectRate: 1500, Rates: []int{20_000, 60_000}, Requests: 5000,
-		Seconds: 6, StepSeconds: 3, Target: 50, Rounds: 3,
+		Seconds: 18, StepSeconds: 3, Target: 50, Rounds: 3,
 	}
 	if quick {
 		s.Connections, s.Seconds, s.StepSeconds, s.Rounds = 2000, 3, 2, 1
@@ -40,6 +41,9 @@ func newSize(quick bool, rounds, connections int) (results.Size, error) {
 	return s, nil
 }
 
+// warming is for how long a load is put on before it is measured for as many seconds.
+func warming(measured float64) float64 { return min(warmUp, measured/3) }
+
 // measures are names of what is measured once the connections are there; none are all. It is done in the order of measureNames.
 type measures []string
 
@@ -56,9 +60,8 @@ func (m measures) want(name string) bool { return len(m) == 0 || slices.Contains
 
 // estimate is roughly how long everything takes: ten steps a search, and a bad one is waited out and tried twice.
 func estimate(s results.Size, chosen []contest.Contestant, measure measures) time.Duration {
-	seconds := func(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
 	connecting := 4*time.Second + 2*settle + seconds(float64(s.Connections)/s.ConnectRate)
-	steady, search := seconds(1.4*s.Seconds), seconds(14*(s.StepSeconds+0.5))
+	steady, search := seconds(warming(s.Seconds)+s.Seconds+0.4), seconds(14*(s.StepSeconds+0.5))
 	var all time.Duration
 	for _, c := range chosen {
 		all += connecting
