@@ -94,11 +94,13 @@ func survives(t *testing.T, redisURL string, kill func(), durable bool, gatewayA
 	wg.Wait()
 
 	eventually(t, "everything acknowledged has been processed", func() bool {
-		seen, missing := outEntries(t, redisURL), ""
+		var out ledger
+		out.read(t, redisURL)
+		missing := ""
 		for i, p := range publishers {
 			for n := int64(1); n <= p.acked.Load(); n++ {
 				id := fmt.Sprintf("%s-%d", p.name, n)
-				if k := seen[id]; k > 1 {
+				if k := out.seen[id]; k > 1 {
 					t.Fatalf("%s is processed %d times", id, k)
 				} else if k == 0 && (durable || n <= before[i] || n > after[i]) {
 					missing = id
