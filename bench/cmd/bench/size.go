@@ -13,7 +13,6 @@ const (
 	subscribers = 100 // of a channel
 	few         = 100 // connections that are there before memory and accepting are measured
 	settle      = 2 * time.Second
-	warmUp      = 2.0        // seconds of a load before it is measured, at most a third of those that are
 	searchStart = 20_000     // deliveries/s
 	searchEnd   = 10_000_000 // where nobody comes
 	precision   = 1.06       // of a search: how far apart the highest good and the lowest bad rate may be
@@ -41,8 +40,8 @@ func newSize(quick bool, rounds, connections int) (results.Size, error) {
 	return s, nil
 }
 
-// warming is for how long a load is put on before it is measured for as many seconds.
-func warming(measured float64) float64 { return min(warmUp, measured/3) }
+// warming is for how many seconds a load is put on before it is measured: 2, or a third of a short one.
+func warming(measured float64) float64 { return min(2, measured/3) }
 
 // measures are names of what is measured once the connections are there; none are all. It is done in the order of measureNames.
 type measures []string
