@@ -19,9 +19,14 @@ func (r *Reader) covers(leases []*Lease) bool {
 	return r.gate != ""
 }
 
-// enter opens a gate for the leases that are held, and reads through it.
+// openings is how often a gate is opened for one read.
+const openings = 3
+
+// enter opens a gate for the leases that are held, and reads through it. It gives up, with nothing taken, when its gates are closed time and
+// again: by whoever has one of the partitions now, under a lease like the one here. Tokens begin again after a flush, so that a lease of before and one
+// of after it may be the same to Redis, and only the caller knows that it has lost the first.
 func (r *Reader) enter(ctx context.Context, what Reading) (taken Taken, err error) {
-	for {
+	for range openings {
 		held, lost, err := r.open(ctx, what.Leases)
 		taken.Lost = append(taken.Lost, lost...)
 		if what.Leases = held; err != nil || len(held) == 0 {
@@ -34,6 +39,7 @@ func (r *Reader) enter(ctx context.Context, what Reading) (taken Taken, err erro
 		taken.Deliveries, err = r.g.parseDeliveries(read)
 		return taken, err
 	}
+	return taken, nil
 }
 
 // open makes a new gate, and says which leases it is for.
